@@ -1,0 +1,137 @@
+#include "core/sys.h"
+
+#include <sys/ioctl.h>
+
+#include <cerrno>
+
+#include "core/backends.h"
+
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
+#if IOLOOP_HAS_KQUEUE && !defined(IOLOOP_EMULATE_KQUEUE)
+#include <sys/event.h>
+#endif
+#if defined(IOLOOP_EMULATE_KQUEUE)
+#include "test/kevent_emulation.h"
+#endif
+
+namespace ioloop {
+namespace {
+
+int kernelFcntl(int fd, int command, int argument) { return ::fcntl(fd, command, argument); }
+
+#if defined(__APPLE__)
+// macOS has none of the atomic forms: the flags are set right after, and a fork in another thread
+// between the two calls can inherit the descriptor.
+int withFlags(int fd, bool closeOnExec, bool nonBlocking) {
+  if (fd < 0) return fd;
+  if (closeOnExec) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  if (nonBlocking) ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
+  return fd;
+}
+int kernelDup3(int from, int to, int) { return withFlags(::dup2(from, to), true, false); }
+int kernelPipe2(int* fds, int) {
+  if (::pipe(fds) < 0) return -1;
+  withFlags(fds[0], true, true);
+  withFlags(fds[1], true, true);
+  return 0;
+}
+int kernelAccept4(int fd, sockaddr* address, socklen_t* size, int) {
+  return withFlags(::accept(fd, address, size), true, true);
+}
+int kernelSocket(int domain, int type, int protocol) {
+  return withFlags(::socket(domain, type, protocol), true, true);
+}
+int kernelPoll(pollfd* fds, nfds_t count, const timespec* timeout) {
+  if (timeout == nullptr) return ::poll(fds, count, -1);
+  return ::poll(fds, count,
+                ceilMilliseconds(std::chrono::seconds{timeout->tv_sec} +
+                                 std::chrono::nanoseconds{timeout->tv_nsec}));
+}
+#else
+int kernelDup3(int from, int to, int flags) { return ::dup3(from, to, flags); }
+int kernelPipe2(int* fds, int flags) { return ::pipe2(fds, flags); }
+int kernelAccept4(int fd, sockaddr* address, socklen_t* size, int flags) {
+  return ::accept4(fd, address, size, flags);
+}
+int kernelSocket(int domain, int type, int protocol) {
+  return ::socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+}
+int kernelPoll(pollfd* fds, nfds_t count, const timespec* timeout) {
+  return ::ppoll(fds, count, timeout, nullptr);
+}
+#endif
+
+int kernelSelect(int count, fd_set* read, fd_set* write, fd_set* except, const timespec* timeout) {
+  return ::pselect(count, read, write, except, timeout, nullptr);
+}
+
+#if defined(__linux__)
+// By number: glibc has a wrapper since 2.35 only, and the kernel the call since 5.11.
+int kernelEpollPwait2([[maybe_unused]] int set, [[maybe_unused]] epoll_event* events,
+                      [[maybe_unused]] int count, [[maybe_unused]] const timespec* timeout) {
+#if defined(SYS_epoll_pwait2)
+  return static_cast<int>(::syscall(SYS_epoll_pwait2, set, events, count, timeout, nullptr, 0));
+#else
+  errno = ENOSYS;
+  return -1;
+#endif
+}
+#endif
+
+#if IOLOOP_HAS_KQUEUE
+using ::kevent;
+using ::kqueue;
+#else
+int kqueue() {
+  errno = ENOSYS;
+  return -1;
+}
+int kevent(int, const struct kevent*, int, struct kevent*, int, const timespec*) {
+  errno = ENOSYS;
+  return -1;
+}
+#endif
+
+}  // namespace
+
+const SysTable kKernel{
+    .close = ::close,
+    .fcntl = kernelFcntl,
+    .fstat = ::fstat,
+    .dup3 = kernelDup3,
+    .read = ::read,
+    .write = ::write,
+    .pipe2 = kernelPipe2,
+    .clockGettime = ::clock_gettime,
+    .socket = kernelSocket,
+    .bind = ::bind,
+    .listen = ::listen,
+    .accept4 = kernelAccept4,
+    .connect = ::connect,
+    .shutdown = ::shutdown,
+    .getsockopt = ::getsockopt,
+    .setsockopt = ::setsockopt,
+    .getsockname = ::getsockname,
+    .getpeername = ::getpeername,
+    .recv = ::recv,
+    .send = ::send,
+    .recvmsg = ::recvmsg,
+    .sendmsg = ::sendmsg,
+    .poll = kernelPoll,
+    .select = kernelSelect,
+#if defined(__linux__)
+    .epollCreate = ::epoll_create1,
+    .epollCtl = ::epoll_ctl,
+    .epollWait = ::epoll_wait,
+    .epollPwait2 = kernelEpollPwait2,
+    .eventfd = ::eventfd,
+    .timerfdCreate = ::timerfd_create,
+    .timerfdSettime = ::timerfd_settime,
+#endif
+    .kqueue = kqueue,
+    .kevent = kevent,
+};
+
+}  // namespace ioloop

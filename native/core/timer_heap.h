@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/instant.h"
+
+namespace ioloop {
+
+/** Names one timer of one heap. Small and dense, so that a caller can index a table by it. */
+using TimerId = std::uint32_t;
+
+/**
+ * Timers ordered by deadline, equal deadlines by the order they were made: a 4-ary heap on
+ * (deadline, sequence).
+ *
+ * Each timer knows its place, so cancel and reschedule are O(log n) and free the place at once:
+ * there is no garbage to sweep. The heap never reads a clock; whoever asks says what time it is.
+ *
+ * A timer that popDue() returned keeps its id until it is released or rescheduled, so an id cannot
+ * come to mean another timer while a batch of due ones is worked through.
+ */
+class TimerHeap {
+ public:
+  /** Makes a timer that is due at `deadline`. */
+  TimerId schedule(Instant deadline);
+
+  /** Gives `id`, pending or fired, a new deadline; its place among equals is that of a new one. */
+  void reschedule(TimerId id, Instant deadline);
+
+  /** Ends `id`, pending or fired; the id may be used again for the next timer. */
+  void release(TimerId id) noexcept;
+
+  /** Moves ids that are due at `now` into `due`, earliest first. Returns how many. */
+  std::size_t popDue(Instant now, std::span<TimerId> due) noexcept;
+
+  /** The deadline that comes next, nothing when no timer is pending. */
+  std::optional<Instant> earliest() const noexcept;
+
+  /** Whether `id` waits for its deadline. */
+  bool pending(TimerId id) const noexcept;
+
+  /** How many timers wait for their deadline. */
+  std::size_t size() const noexcept { return heap_.size(); }
+
+ private:
+  struct Entry {
+    Instant deadline;
+    std::uint64_t sequence;
+    TimerId id;
+
+    bool before(const Entry& other) const noexcept {
+      return deadline != other.deadline ? deadline < other.deadline : sequence < other.sequence;
+    }
+  };
+
+  void place(std::size_t index, const Entry& entry) noexcept;
+  void siftUp(std::size_t index, Entry entry) noexcept;
+  void siftDown(std::size_t index, Entry entry) noexcept;
+  void removeAt(std::size_t index) noexcept;
+
+  std::vector<Entry> heap_;
+  std::vector<std::uint32_t> places_;  // by id: its index in heap_, or one of the marks below it
+  std::vector<TimerId> free_;
+  std::uint64_t nextSequence_ = 0;
+};
+
+}  // namespace ioloop
