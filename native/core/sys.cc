@@ -1,5 +1,6 @@
 #include "core/sys.h"
 
+#include <net/if.h>
 #include <sys/ioctl.h>
 
 #include <cerrno>
@@ -115,6 +116,8 @@ const SysTable kKernel{
     .setsockopt = ::setsockopt,
     .getsockname = ::getsockname,
     .getpeername = ::getpeername,
+    .ifNameToIndex = ::if_nametoindex,
+    .ifIndexToName = ::if_indextoname,
     .recv = ::recv,
     .send = ::send,
     .recvmsg = ::recvmsg,

@@ -50,6 +50,8 @@ struct SysTable {
   int (*setsockopt)(int fd, int level, int name, const void* value, socklen_t size);
   int (*getsockname)(int fd, sockaddr* address, socklen_t* size);
   int (*getpeername)(int fd, sockaddr* address, socklen_t* size);
+  unsigned int (*ifNameToIndex)(const char* name);
+  char* (*ifIndexToName)(unsigned int index, char* name);
   ssize_t (*recv)(int fd, void* target, std::size_t size, int flags);
   ssize_t (*send)(int fd, const void* source, std::size_t size, int flags);
   ssize_t (*recvmsg)(int fd, msghdr* message, int flags);
