@@ -1,0 +1,3 @@
+#include "test/check.h"
+
+int main(int argc, char** argv) { return check::runTests(argc > 1 ? argv[1] : ""); }
