@@ -1,0 +1,92 @@
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+import { timeScale } from './within.ts';
+
+/** How a child ended and what it wrote. */
+export interface ChildResult {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export interface ChildOptions {
+  readonly args?: readonly string[];
+  /** Node's own flags, before the script. */
+  readonly execArgv?: readonly string[];
+  /** Added to this process's environment; undefined takes a variable away. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** The whole run; what takes longer is killed and rejects. Default 20,000. */
+  readonly limitMs?: number;
+}
+
+/** A child that runs: talk to `process`, await `result`. Its standard input is a pipe. */
+export interface RunningChild {
+  readonly process: ChildProcess;
+  readonly result: Promise<ChildResult>;
+}
+
+/** The root of the repository, where children run. */
+export const root: string = fileURLToPath(new URL('../..', import.meta.url));
+
+function collect(stream: NodeJS.ReadableStream | null): () => string {
+  let text = '';
+  stream?.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  return () => text;
+}
+
+async function finish(child: ChildProcess, limitMs: number): Promise<ChildResult> {
+  const stdout = collect(child.stdout);
+  const stderr = collect(child.stderr);
+  let expired = false;
+  const timer = setTimeout(() => {
+    expired = true;
+    child.kill('SIGKILL');
+  }, limitMs * timeScale);
+  try {
+    await once(child, 'close');
+  } finally {
+    clearTimeout(timer);
+  }
+  const result = { stdout: stdout(), stderr: stderr(), code: child.exitCode, signal: child.signalCode };
+  if (!expired) return result;
+  throw new Error(
+    `the child did not end within ${limitMs * timeScale} ms and was killed\n${result.stdout}${result.stderr}`,
+  );
+}
+
+function start(script: readonly string[], options: ChildOptions): RunningChild {
+  const { args = [], execArgv = [], env = {}, limitMs = 20_000 } = options;
+  const spawnOptions: SpawnOptions = { cwd: root, env: { ...process.env, ...env }, stdio: 'pipe' };
+  const argv = ['--import', 'tsx', ...execArgv, ...script, ...args];
+  const child = spawn(process.execPath, argv, spawnOptions);
+  return { process: child, result: finish(child, limitMs) };
+}
+
+/** Starts the TypeScript file `script` in a child. */
+export function startFile(script: URL, options: ChildOptions = {}): RunningChild {
+  return start([fileURLToPath(script)], options);
+}
+
+/** Starts `source`, an ES module in JavaScript whose imports begin at the root: './src/index.ts'. */
+export function startSource(source: string, options: ChildOptions = {}): RunningChild {
+  return start(['--input-type=module', '--eval', source, '--'], options);
+}
+
+/** Runs the TypeScript file `script` in a child to its end. */
+export function runFile(script: URL, options: ChildOptions = {}): Promise<ChildResult> {
+  const child = startFile(script, options);
+  child.process.stdin?.end();
+  return child.result;
+}
+
+/** Runs `source` in a child to its end; see {@link startSource}. */
+export function runSource(source: string, options: ChildOptions = {}): Promise<ChildResult> {
+  const child = startSource(source, options);
+  child.process.stdin?.end();
+  return child.result;
+}
