@@ -32,6 +32,7 @@ class [[nodiscard]] Result {
   T& operator*() noexcept { return value(); }
   const T& operator*() const noexcept { return value(); }
   T* operator->() noexcept { return std::get_if<0>(&state_); }
+  const T* operator->() const noexcept { return std::get_if<0>(&state_); }
   const SysError& error() const noexcept { return *std::get_if<1>(&state_); }
 
  private:

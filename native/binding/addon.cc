@@ -1,0 +1,41 @@
+#include <napi.h>
+
+#include "binding/environment.h"
+#include "binding/functions.h"
+#include "binding/node_driver.h"
+#include "binding/turn_runner.h"
+#include "binding/waker_registry.h"
+#include "core/backends.h"
+#include "core/sys.h"
+
+namespace ioloop {
+
+Environment::~Environment() {
+  for (const int fd : descriptors) sys().close(fd);
+  for (const std::uint32_t waker : wakers) WakerRegistry::close(waker);
+}
+
+namespace {
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new Environment);
+  Napi::Array names = Napi::Array::New(env);
+  for (const BackendRow& row : backends())
+    names.Set(names.Length(), Napi::String::New(env, row.name.data(), row.name.size()));
+  exports.Set("backends", names);
+  exports.Set("hasLibuv", hasLibuv());
+  exports.Set("eagain", -EAGAIN);
+  exportPollerClass(env, exports);
+  exportWakerFunctions(env, exports);
+  exportSocketFunctions(env, exports);
+  return exports;
+}
+
+}  // namespace
+}  // namespace ioloop
+
+static Napi::Object initializeAddon(Napi::Env env, Napi::Object exports) {
+  return ioloop::initialize(env, exports);
+}
+
+NODE_API_MODULE(ioloop, initializeAddon)

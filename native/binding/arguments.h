@@ -1,0 +1,96 @@
+#pragma once
+
+#include <napi.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace ioloop {
+
+/**
+ * The arguments of one call from JavaScript, read without allocation: for functions so hot that
+ * the Napi:: wrappers would show. TypeScript has checked them (src/native.ts is the only caller);
+ * what is missing or of another type reads as nothing, never as garbage.
+ */
+template <std::size_t N>
+class Arguments {
+ public:
+  Arguments(napi_env env, napi_callback_info info) noexcept : env_(env) {
+    std::size_t count = N;
+    if (napi_get_cb_info(env, info, &count, values_.data(), &self_, nullptr) != napi_ok) count = 0;
+    count_ = count < N ? count : N;
+  }
+
+  /** The native half of `this`, nullptr when it has none. */
+  template <typename T>
+  T* self() const noexcept {
+    void* data = nullptr;
+    return napi_unwrap(env_, self_, &data) == napi_ok ? static_cast<T*>(data) : nullptr;
+  }
+
+  std::optional<double> number(std::size_t index) const noexcept {
+    double value = 0;
+    if (index >= count_ || napi_get_value_double(env_, values_[index], &value) != napi_ok)
+      return std::nullopt;
+    return value;
+  }
+
+  std::optional<std::int32_t> int32(std::size_t index) const noexcept {
+    std::int32_t value = 0;
+    if (index >= count_ || napi_get_value_int32(env_, values_[index], &value) != napi_ok)
+      return std::nullopt;
+    return value;
+  }
+
+  std::optional<std::uint32_t> uint32(std::size_t index) const noexcept {
+    std::uint32_t value = 0;
+    if (index >= count_ || napi_get_value_uint32(env_, values_[index], &value) != napi_ok)
+      return std::nullopt;
+    return value;
+  }
+
+  /**
+   * The bytes of a Uint8Array. Valid during this call only: a view does not survive a detach.
+   * Empty (with a null pointer) for anything else.
+   */
+  std::span<std::byte> bytes(std::size_t index) const noexcept {
+    napi_typedarray_type type{};
+    std::size_t size = 0;
+    void* data = nullptr;
+    if (index >= count_ || napi_get_typedarray_info(env_, values_[index], &type, &size, &data,
+                                                    nullptr, nullptr) != napi_ok)
+      return {};
+    return type == napi_uint8_array ? std::span(static_cast<std::byte*>(data), size)
+                                    : std::span<std::byte>();
+  }
+
+ private:
+  napi_env env_;
+  napi_value self_ = nullptr;
+  std::size_t count_ = 0;
+  std::array<napi_value, N> values_{};
+};
+
+/** `value` as a JavaScript number. */
+inline napi_value toNumber(napi_env env, std::int32_t value) noexcept {
+  napi_value result = nullptr;
+  napi_create_int32(env, value, &result);
+  return result;
+}
+
+inline napi_value toNumber(napi_env env, double value) noexcept {
+  napi_value result = nullptr;
+  napi_create_double(env, value, &result);
+  return result;
+}
+
+inline napi_value toBoolean(napi_env env, bool value) noexcept {
+  napi_value result = nullptr;
+  napi_get_boolean(env, value, &result);
+  return result;
+}
+
+}  // namespace ioloop

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <napi.h>
+
+#include <cstdint>
+#include <unordered_set>
+
+#include "core/unique_fd.h"
+
+namespace ioloop {
+
+/**
+ * What the addon keeps for one environment (the main thread, or one worker): nothing is kept
+ * anywhere else. It ends with the environment, and closes what that left open.
+ */
+struct Environment {
+  Napi::FunctionReference pollerClass;
+  /** Descriptors that ioloop/raw made here and closeFd() has not closed. */
+  std::unordered_set<int> descriptors;
+  /** Wakers that were made here. */
+  std::unordered_set<std::uint32_t> wakers;
+
+  Environment() = default;
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+  ~Environment();
+
+  static Environment& of(Napi::Env env) noexcept { return *env.GetInstanceData<Environment>(); }
+
+  /** Takes `fd` into the list and returns its number. */
+  int keep(UniqueFd fd) { return *descriptors.insert(fd.release()).first; }
+};
+
+}  // namespace ioloop

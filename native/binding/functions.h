@@ -1,0 +1,18 @@
+#pragma once
+
+#include <napi.h>
+
+namespace ioloop {
+
+void exportPollerClass(Napi::Env env, Napi::Object exports);
+void exportWakerFunctions(Napi::Env env, Napi::Object exports);
+void exportSocketFunctions(Napi::Env env, Napi::Object exports);
+
+/** Exports a function that reads its arguments by Arguments<N>. */
+inline void exportHot(Napi::Env env, Napi::Object exports, const char* name, napi_callback call) {
+  napi_value function = nullptr;
+  napi_create_function(env, name, NAPI_AUTO_LENGTH, call, nullptr, &function);
+  exports.Set(name, Napi::Value(env, function));
+}
+
+}  // namespace ioloop

@@ -1,0 +1,131 @@
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <string>
+
+#include "binding/arguments.h"
+#include "binding/environment.h"
+#include "binding/errors.h"
+#include "binding/functions.h"
+#include "core/address.h"
+#include "core/socket.h"
+
+namespace ioloop {
+namespace {
+
+/** `{ host, port }` or `{ path }`, as src/raw.ts has checked it. */
+Result<Address> addressOf(const Napi::Object& target) {
+  if (target.Has("path")) return Address::local(target.Get("path").As<Napi::String>().Utf8Value());
+  return Address::inet(
+      target.Get("host").As<Napi::String>().Utf8Value(),
+      static_cast<std::uint16_t>(target.Get("port").As<Napi::Number>().Uint32Value()));
+}
+
+Napi::Value toAddress(Napi::Env env, const Result<Address>& address) {
+  if (!address) {
+    throwSystemError(env, address.error());
+    return {};
+  }
+  Napi::Object result = Napi::Object::New(env);
+  if (address->family() == Address::Family::local) {
+    const std::string_view path = address->path();
+    result.Set("path", Napi::String::New(env, path.data(), path.size()));
+  } else {
+    result.Set("address", Napi::String::New(env, address->host()));
+    result.Set("port", Napi::Number::New(env, address->port()));
+  }
+  return result;
+}
+
+Napi::Value keepOrThrow(Napi::Env env, Result<UniqueFd> made) {
+  if (made) return Napi::Number::New(env, Environment::of(env).keep(std::move(*made)));
+  throwSystemError(env, made.error());
+  return {};
+}
+
+Napi::Value listen(const Napi::CallbackInfo& info) {
+  const Napi::Object options = info[0].As<Napi::Object>();
+  const auto address = addressOf(options);
+  if (!address) return keepOrThrow(info.Env(), address.error());
+  return keepOrThrow(
+      info.Env(),
+      listenSocket(*address, {.backlog = options.Get("backlog").As<Napi::Number>().Int32Value(),
+                              .reusePort = options.Get("reusePort").ToBoolean()}));
+}
+
+Napi::Value connect(const Napi::CallbackInfo& info) {
+  const auto address = addressOf(info[0].As<Napi::Object>());
+  if (!address) return keepOrThrow(info.Env(), address.error());
+  return keepOrThrow(info.Env(), connectSocket(*address));
+}
+
+Napi::Value socketAddress(const Napi::CallbackInfo& info) {
+  return toAddress(info.Env(), localAddress(info[0].As<Napi::Number>().Int32Value()));
+}
+
+Napi::Value peerAddressOf(const Napi::CallbackInfo& info) {
+  return toAddress(info.Env(), peerAddress(info[0].As<Napi::Number>().Int32Value()));
+}
+
+napi_value accept(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  auto accepted = acceptSocket(arguments.int32(0).value_or(-1));
+  if (!accepted) return toNumber(env, toNegative(accepted.error()));
+  return toNumber(env, Environment::of(env).keep(std::move(*accepted)));
+}
+
+napi_value pendingError(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const Status status = socketError(arguments.int32(0).value_or(-1));
+  return toNumber(env, status ? 0 : toNegative(status.error()));
+}
+
+/** The part of the buffer that (fd, buffer, offset, length) names; src/raw.ts checked the range. */
+std::span<std::byte> rangeOf(const Arguments<4>& arguments) {
+  const auto bytes = arguments.bytes(1);
+  const std::size_t offset = std::min<std::size_t>(arguments.uint32(2).value_or(0), bytes.size());
+  const std::size_t length = arguments.uint32(3).value_or(0);
+  return bytes.subspan(offset, std::min(length, bytes.size() - offset));
+}
+
+napi_value recv(napi_env env, napi_callback_info info) {
+  const Arguments<4> arguments(env, info);
+  return toNumber(env, static_cast<std::int32_t>(
+                           recvSome(arguments.int32(0).value_or(-1), rangeOf(arguments))));
+}
+
+napi_value send(napi_env env, napi_callback_info info) {
+  const Arguments<4> arguments(env, info);
+  return toNumber(env, static_cast<std::int32_t>(
+                           sendSome(arguments.int32(0).value_or(-1), rangeOf(arguments))));
+}
+
+Napi::Value shutdown(const Napi::CallbackInfo& info) {
+  const Status status = shutdownWrite(info[0].As<Napi::Number>().Int32Value());
+  if (!status) throwSystemError(info.Env(), status.error());
+  return {};
+}
+
+Napi::Value closeFd(const Napi::CallbackInfo& info) {
+  const int fd = info[0].As<Napi::Number>().Int32Value();
+  Environment::of(info.Env()).descriptors.erase(fd);
+  if (sys().close(fd) < 0 && errno != EINTR) throwSystemError(info.Env(), lastError("close"));
+  return {};
+}
+
+}  // namespace
+
+void exportSocketFunctions(Napi::Env env, Napi::Object exports) {
+  exports.Set("listenSocket", Napi::Function::New(env, listen, "listenSocket"));
+  exports.Set("connectSocket", Napi::Function::New(env, connect, "connectSocket"));
+  exports.Set("socketAddress", Napi::Function::New(env, socketAddress, "socketAddress"));
+  exports.Set("peerAddress", Napi::Function::New(env, peerAddressOf, "peerAddress"));
+  exports.Set("shutdownFd", Napi::Function::New(env, shutdown, "shutdownFd"));
+  exports.Set("closeFd", Napi::Function::New(env, closeFd, "closeFd"));
+  exportHot(env, exports, "acceptSocket", accept);
+  exportHot(env, exports, "socketError", pendingError);
+  exportHot(env, exports, "recv", recv);
+  exportHot(env, exports, "send", send);
+}
+
+}  // namespace ioloop
