@@ -17,6 +17,15 @@ Environment::~Environment() {
 
 namespace {
 
+/** (error): an uncaught exception, at once. */
+napi_value reportFatal(napi_env env, napi_callback_info info) {
+  std::size_t count = 1;
+  napi_value error = nullptr;
+  if (napi_get_cb_info(env, info, &count, &error, nullptr, nullptr) == napi_ok)
+    napi_fatal_exception(env, error);
+  return nullptr;
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment);
   Napi::Array names = Napi::Array::New(env);
@@ -25,6 +34,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("backends", names);
   exports.Set("hasLibuv", hasLibuv());
   exports.Set("eagain", -EAGAIN);
+  exportHot(env, exports, "reportFatal", reportFatal);
   exportPollerClass(env, exports);
   exportWakerFunctions(env, exports);
   exportSocketFunctions(env, exports);

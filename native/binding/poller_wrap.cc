@@ -182,7 +182,8 @@ PollerWrap::PollerWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Poller
 }
 
 PollerWrap::~PollerWrap() {
-  if (driver_ != nullptr) driver_->close();
+  // A closed runner's driver frees itself, and may have: the environment's end closes it too.
+  if (driver_ != nullptr && !runner_->closed()) driver_->close();
 }
 
 // (timeoutMs): the wait of a manual turn; 0 or -errno.
@@ -212,10 +213,11 @@ Napi::Value PollerWrap::settled(const Napi::CallbackInfo&) {
 // (Float64Array): fills in the poller's counters, in the order of src/native.ts.
 Napi::Value PollerWrap::counters(const Napi::CallbackInfo& info) {
   auto target = info[0].As<Napi::Float64Array>();
-  if (runner_ == nullptr || target.ElementLength() < 8) return {};
+  if (runner_ == nullptr || target.ElementLength() < 9) return {};
   const PollerCounters& counters = runner_->poller().counters();
   double* out = target.Data();
   *out++ = static_cast<double>(counters.polls);
+  *out++ = static_cast<double>(counters.wakeUps);
   *out++ = static_cast<double>(counters.events);
   *out++ = static_cast<double>(counters.orphanEvents);
   *out++ = static_cast<double>(counters.timersFired);
@@ -228,8 +230,8 @@ Napi::Value PollerWrap::counters(const Napi::CallbackInfo& info) {
 
 Napi::Value PollerWrap::close(const Napi::CallbackInfo&) {
   if (runner_ == nullptr) return {};
+  if (driver_ != nullptr && !runner_->closed()) driver_->close();
   runner_->close();
-  if (driver_ != nullptr) driver_->close();
   driver_ = nullptr;
   runner_.reset();
   return {};

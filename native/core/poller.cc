@@ -116,6 +116,7 @@ Result<TurnCounts> Poller::turn(const TurnTables& tables, Timeout timeout) noexc
   const Instant now = now_();
   counts.due = timers_.popDue(now, tables.due);
   counters_.timersFired += counts.due;
+  if (*waited > 0 || counts.due > 0) ++counters_.wakeUps;
   if (armed_ && *armed_ <= now) armed_.reset();
   return counts;
 }

@@ -47,6 +47,7 @@ struct PollerCounters {
   std::uint64_t events = 0;
   std::uint64_t orphanEvents = 0;
   std::uint64_t wakes = 0;
+  std::uint64_t wakeUps = 0;  // polls that found something
   std::uint64_t rebuilds = 0;
   std::uint64_t timersFired = 0;
   std::uint64_t systemCalls = 0;

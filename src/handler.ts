@@ -1,0 +1,178 @@
+import { AsyncResource } from 'node:async_hooks';
+import { SystemError } from './errors.ts';
+import { ALWAYS_REPORTED } from './interest.ts';
+import type { NativePoller, TurnTables } from './native.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** What is called when a descriptor is ready; `events` are bits of {@link Ready}. */
+export type Handler = (fd: number, events: number) => void | Promise<void>;
+
+/** What kind of thing watches a descriptor: said by resources() and by slow-callback warnings. */
+export type HandlerKind = 'handler' | 'waker';
+
+const MANUAL_DESTROY = { requireManualDestroy: true };
+const EBADF = -9;
+
+/** One registration; the async context of its making is that of its calls. */
+export class HandlerRecord extends AsyncResource {
+  readonly fd: number;
+  readonly handler: Handler;
+  readonly kind: HandlerKind;
+  generation = 0;
+  interest: number;
+  referenced = true;
+  /** Whether a promise of the handler is pending. */
+  pending = false;
+  /** Whether the kernel watches nothing meanwhile. */
+  paused = false;
+
+  constructor(fd: number, handler: Handler, interest: number, kind: HandlerKind) {
+    super('IOLoopHandler', MANUAL_DESTROY);
+    this.fd = fd;
+    this.handler = handler;
+    this.interest = interest;
+    this.kind = kind;
+  }
+}
+
+/** Who watches which descriptor of one loop, and the one place where a stale event is dropped. */
+export class HandlerTable {
+  readonly #poller: NativePoller;
+  readonly #tables: TurnTables;
+  readonly #scheduler: Scheduler;
+  readonly #systemCall: string;
+  readonly #records: (HandlerRecord | undefined)[] = [];
+  readonly #pausing: HandlerRecord[] = [];
+  /** How many there are. */
+  size = 0;
+  /** Events dropped because their registration no longer stood, or no longer wanted them. */
+  staleEvents = 0;
+
+  constructor(scheduler: Scheduler, systemCall: string) {
+    this.#poller = scheduler.poller;
+    this.#tables = scheduler.tables;
+    this.#scheduler = scheduler;
+    this.#systemCall = systemCall;
+  }
+
+  /** Watches `fd`. Throws a SystemError: EEXIST, EBADF, EPERM, EINVAL, ENOTSUP ... */
+  add(fd: number, handler: Handler, interest: number, kind: HandlerKind): HandlerRecord {
+    const generation = this.#poller.add(fd, interest);
+    if (generation < 0) throw this.#refused(generation, 'addHandler', fd);
+    const record = new HandlerRecord(fd, handler, interest, kind);
+    // The words of a turn are signed.
+    record.generation = generation | 0;
+    // Dense, so that a lookup by number stays an index.
+    while (this.#records.length < fd && fd < 0x10000) this.#records.push(undefined);
+    const replaced = this.#records[fd];
+    this.#records[fd] = record;
+    this.#scheduler.reference();
+    // The number was closed behind our back and came again: the old registration is gone.
+    if (replaced === undefined) this.size++;
+    else if (replaced.referenced) this.#scheduler.unreference();
+    return record;
+  }
+
+  /** Changes what `fd` is watched for. Throws a SystemError: ENOENT, EBADF ... */
+  update(fd: number, interest: number): void {
+    const record = this.#records[fd];
+    if (record === undefined) throw this.#refused(-2, 'updateHandler', fd);
+    if (!record.paused) {
+      const result = this.#poller.modify(fd, interest);
+      if (result < 0) throw this.#refused(result, 'updateHandler', fd);
+    }
+    record.interest = interest;
+  }
+
+  /** Forgets `fd`; false: it was unknown. */
+  remove(fd: number): boolean {
+    const record = this.#records[fd];
+    if (record === undefined) return false;
+    this.#poller.remove(fd);
+    this.#records[fd] = undefined;
+    this.size--;
+    if (record.referenced) this.#scheduler.unreference();
+    return true;
+  }
+
+  /** Throws a SystemError: ENOENT. */
+  setReferenced(fd: number, referenced: boolean): void {
+    const record = this.#records[fd];
+    if (record === undefined) throw this.#refused(-2, 'setHandlerRef', fd);
+    if (record.referenced === referenced) return;
+    record.referenced = referenced;
+    if (referenced) this.#scheduler.reference();
+    else this.#scheduler.unreference();
+  }
+
+  /** Calls `run` for each descriptor that this turn found ready and whose registration still stands. */
+  dispatch(run: (record: HandlerRecord, events: number) => void): void {
+    const tables = this.#tables;
+    const count = tables.readyCount;
+    for (let row = 0; row < count && !this.#scheduler.closed; row++) {
+      const record = this.#records[tables.readyFd(row)];
+      const events =
+        record === undefined || record.generation !== tables.readyGeneration(row)
+          ? 0
+          : tables.readyBits(row) & (record.interest | ALWAYS_REPORTED);
+      if (record === undefined || events === 0) this.staleEvents++;
+      else run(record, events);
+    }
+  }
+
+  /**
+   * Notes that `record`'s handler returned a promise: unless that settles within the turn, the
+   * descriptor pauses until it does, since a level-triggered one would be told again at once.
+   */
+  await(record: HandlerRecord, promise: PromiseLike<unknown>): void {
+    record.pending = true;
+    this.#pausing.push(record);
+    this.#scheduler.wantWork();
+    promise.then(
+      () => this.#resume(record),
+      (error: unknown) => {
+        this.#resume(record);
+        this.#scheduler.caught(error);
+      },
+    );
+  }
+
+  /** Pauses what is still pending at the end of the turn. */
+  settle(): void {
+    for (let record = this.#pausing.pop(); record !== undefined; record = this.#pausing.pop()) {
+      if (!record.pending || record.paused || !this.#stands(record)) continue;
+      // Closed by its handler, which has yet to remove it: nothing to pause.
+      if (this.#poller.modify(record.fd, 0) === 0) record.paused = true;
+    }
+  }
+
+  /** All of them. */
+  *[Symbol.iterator](): Iterator<HandlerRecord> {
+    for (const record of this.#records) if (record !== undefined) yield record;
+  }
+
+  /** Forgets all of them. */
+  clear(): void {
+    this.#records.length = 0;
+    this.#pausing.length = 0;
+    this.size = 0;
+  }
+
+  #resume(record: HandlerRecord): void {
+    record.pending = false;
+    if (!record.paused || !this.#stands(record)) return;
+    record.paused = false;
+    const result = this.#poller.modify(record.fd, record.interest);
+    // Closed while it was paused, and never removed: its owner should hear of it.
+    if (result < 0) this.#scheduler.caught(this.#refused(result, 'resuming', record.fd));
+  }
+
+  #stands(record: HandlerRecord): boolean {
+    return !this.#scheduler.closed && this.#records[record.fd] === record;
+  }
+
+  #refused(errno: number, what: string, fd: number): SystemError {
+    const syscall = errno === EBADF ? 'fcntl' : this.#systemCall;
+    return new SystemError(errno, syscall, { detail: `${what}, fd ${fd}` });
+  }
+}

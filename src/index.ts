@@ -1,0 +1,8 @@
+export type { Address, InetAddress, UnixAddress } from './address.ts';
+export { AbortError, IOLoopError, type IOLoopErrorCode, SystemError, TimeoutError } from './errors.ts';
+export type { Handler } from './handler.ts';
+export { Interest, Ready } from './interest.ts';
+export { type BackendName, IOLoop, type LoopMetrics, type LoopOptions, type WaitOptions } from './ioloop.ts';
+export { PeriodicCallback } from './periodic-callback.ts';
+export type { TimerHandle } from './timer.ts';
+export { Waker, type WakerHandle } from './waker.ts';

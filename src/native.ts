@@ -1,0 +1,235 @@
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+/**
+ * The only door to the C++ addon: every native name is declared and documented here, and the memory
+ * that both sides share never leaves this file.
+ *
+ * Functions that may fail return a negative errno and throw nothing, unless they say so.
+ */
+export interface Addon {
+  /** The backends of this build on this system, best first. */
+  readonly backends: readonly string[];
+  /** Whether Node's own loop can give us our turns. */
+  readonly hasLibuv: boolean;
+  /** -EAGAIN of this system. */
+  readonly eagain: number;
+  readonly Poller: new (
+    backend: string,
+    drive: 'node' | 'thread' | 'manual',
+    words: Int32Array,
+    maxEvents: number,
+    dispatch: () => void,
+    settle: () => void,
+    onClosed: () => void,
+  ) => NativePoller;
+
+  /** Makes a waker; its id. Throws. */
+  createWaker(): number;
+  /** From any thread; false when there is no such waker any more. */
+  wake(id: number): boolean;
+  /** Takes the wakes so far. */
+  drainWaker(id: number): void;
+  /** The descriptor to watch for READ, -1 when it is gone. */
+  wakerFd(id: number): number;
+  closeWaker(id: number): void;
+
+  /** Throws. */
+  listenSocket(options: NativeTarget & { backlog: number; reusePort: boolean }): number;
+  /** Throws. */
+  connectSocket(target: NativeTarget): number;
+  acceptSocket(listener: number): number;
+  /** Throws. */
+  socketAddress(fd: number): NativeAddress;
+  /** Throws. */
+  peerAddress(fd: number): NativeAddress;
+  socketError(fd: number): number;
+  recv(fd: number, target: Uint8Array, offset: number, length: number): number;
+  send(fd: number, source: Uint8Array, offset: number, length: number): number;
+  /** Throws. */
+  shutdownFd(fd: number): void;
+  /** Throws. */
+  closeFd(fd: number): void;
+
+  /** Hands an error to the process as an uncaught exception. */
+  reportFatal(error: unknown): void;
+}
+
+/** An IP literal with a port, or a path. */
+export type NativeTarget = { host: string; port: number } | { path: string };
+/** What the kernel says of a socket. */
+export type NativeAddress = { address: string; port: number } | { path: string };
+
+/** The native half of a loop: native/binding/poller_wrap.h. */
+export interface NativePoller {
+  /** The registration's generation, more than 0, or -errno. */
+  add(fd: number, interest: number): number;
+  modify(fd: number, interest: number): number;
+  remove(fd: number): boolean;
+  /** A timer due `delayMs` from now; its id. */
+  schedule(delayMs: number): number;
+  /** A timer due at `whenMs` on the scale of time(); its id. */
+  scheduleAt(whenMs: number): number;
+  /** False when `id` waits for nothing: it has fired or is about to. */
+  reschedule(id: number, delayMs: number): boolean;
+  cancel(id: number): void;
+  /** Monotonic milliseconds. */
+  time(): number;
+  /** Until the next deadline; Infinity: none. */
+  timeoutMs(): number;
+  pollableFd(): number;
+  /** The wait of a manual turn: fills the tables. */
+  runOnce(timeoutMs: number): number;
+  /** Arms the earliest deadline and tells the driver what the loop wants. */
+  settled(): void;
+  counters(target: Float64Array): void;
+  close(): void;
+}
+
+/** What {@link NativePoller.counters} fills in, in this order. */
+export interface PollerCounters {
+  readonly polls: number;
+  readonly wakeUps: number;
+  readonly events: number;
+  readonly orphanEvents: number;
+  readonly timersFired: number;
+  readonly systemCalls: number;
+  readonly rebuilds: number;
+  readonly busyMs: number;
+  readonly timers: number;
+}
+
+/** Reads `poller`'s counters. */
+export function readCounters(poller: NativePoller): PollerCounters {
+  const values = new Float64Array(9);
+  poller.counters(values);
+  const [polls, wakeUps, events, orphanEvents, timersFired, systemCalls, rebuilds, busyMs, timers] = [
+    ...values,
+  ] as [number, number, number, number, number, number, number, number, number];
+  return { polls, wakeUps, events, orphanEvents, timersFired, systemCalls, rebuilds, busyMs, timers };
+}
+
+// native/binding/turn_runner.h has the same list.
+const READY_COUNT = 0;
+const DUE_COUNT = 1;
+const IN_TURN = 2;
+const CALLBACKS = 3;
+const REFERENCES = 4;
+const WORK = 5;
+const DETACHED = 6;
+const HEADER = 16;
+const MAX_DUE = 1024;
+
+/**
+ * The memory that both sides share: what a turn found, and what the loop wants next.
+ *
+ * It is a SharedArrayBuffer because that cannot be detached under the addon's hands.
+ */
+export class TurnTables {
+  /** For the addon's constructor alone. */
+  readonly words: Int32Array;
+  readonly #due: number;
+
+  constructor(maxEvents: number) {
+    this.#due = HEADER + maxEvents * 3;
+    this.words = new Int32Array(new SharedArrayBuffer((this.#due + MAX_DUE) * Int32Array.BYTES_PER_ELEMENT));
+  }
+
+  get readyCount(): number {
+    return this.words[READY_COUNT] as number;
+  }
+  readyFd(row: number): number {
+    return this.words[HEADER + row * 3] as number;
+  }
+  readyBits(row: number): number {
+    return this.words[HEADER + row * 3 + 1] as number;
+  }
+  readyGeneration(row: number): number {
+    return this.words[HEADER + row * 3 + 2] as number;
+  }
+  get dueCount(): number {
+    return this.words[DUE_COUNT] as number;
+  }
+  dueTimer(row: number): number {
+    return this.words[this.#due + row] as number;
+  }
+
+  /** From dispatch until the turn has settled. */
+  get inTurn(): boolean {
+    return this.words[IN_TURN] !== 0;
+  }
+  set inTurn(value: boolean) {
+    this.words[IN_TURN] = value ? 1 : 0;
+  }
+  /** Callbacks that wait for the next turn. */
+  get callbacks(): number {
+    return this.words[CALLBACKS] as number;
+  }
+  set callbacks(value: number) {
+    this.words[CALLBACKS] = value;
+  }
+  /** What keeps the process alive. */
+  get references(): number {
+    return this.words[REFERENCES] as number;
+  }
+  set references(value: number) {
+    this.words[REFERENCES] = value;
+  }
+  /** Whether settling has something to do in JavaScript. */
+  get work(): boolean {
+    return this.words[WORK] !== 0;
+  }
+  set work(value: boolean) {
+    this.words[WORK] = value ? 1 : 0;
+  }
+  /** Whether the references count for nothing: loop.unref(). */
+  get detached(): boolean {
+    return this.words[DETACHED] !== 0;
+  }
+  set detached(value: boolean) {
+    this.words[DETACHED] = value ? 1 : 0;
+  }
+}
+
+let loaded: Addon | undefined;
+
+/**
+ * The addon, loaded on first use: an import alone loads nothing, so that start-up snapshots work.
+ *
+ * `IOLOOP_ADDON` names another build of it (sanitizers, cmake-js).
+ */
+export function addon(): Addon {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): Addon {
+  const require = createRequire(import.meta.url);
+  const override = process.env['IOLOOP_ADDON'];
+  if (override) return require(override) as Addon;
+  const find = require('node-gyp-build') as (root: string) => Addon;
+  return find(fileURLToPath(new URL('..', import.meta.url)));
+}
+
+interface ProcessWithTicks {
+  _tickCallback?: () => void;
+}
+
+/**
+ * Runs the ticks and microtasks that wait, as Node does when its stack empties; for a turn that was
+ * called from JavaScript. From within a microtask only the ticks run.
+ *
+ * What a tick throws becomes an uncaught exception at once, and the rest still runs: letting it pass
+ * would abort the process once somebody catches it.
+ */
+export function drainTicks(): void {
+  const ticks = (process as ProcessWithTicks)._tickCallback;
+  for (let drained = ticks === undefined; !drained; ) {
+    try {
+      ticks?.call(process);
+      drained = true;
+    } catch (error) {
+      addon().reportFatal(error);
+    }
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * Sockets as descriptors, for servers written at the level of {@link IOLoop.addHandler}.
+ *
+ * Every descriptor made here is non-blocking and close-on-exec, belongs to this thread's environment
+ * and is closed with it. Setting up throws a {@link SystemError}; hot calls return a count, a
+ * descriptor, or a negative errno, and throw only for arguments that are no arguments.
+ *
+ * @module
+ */
+import { isIP } from 'node:net';
+import { type Address, toAddress } from './address.ts';
+import { checkBoolean, checkFd, checkInteger, checkOptions, invalidArgument } from './arguments.ts';
+import { SystemError, type SystemErrorSubject } from './errors.ts';
+import { addon, type NativeTarget } from './native.ts';
+
+/** Where to listen or to connect: an IP literal (no name: nothing is resolved here) and a port, or a path. */
+export type SocketTarget = { host?: string | undefined; port: number } | { path: string };
+
+/** What an operation that would block returns: -EAGAIN of this system. */
+export const EAGAIN: number = process.platform === 'linux' ? -11 : -35;
+
+const LOOPBACK = '127.0.0.1';
+
+/**
+ * A listening stream socket. Host by default: 127.0.0.1. Port 0: any free one, see socketAddress().
+ *
+ * @param options `backlog`: 4096 by default, clipped by the kernel (listen(2)); `reusePort`:
+ *   SO_REUSEPORT (socket(7)).
+ * @throws {@link SystemError} EADDRINUSE, EACCES, EADDRNOTAVAIL ...
+ */
+export function listenSocket(
+  options: SocketTarget & { backlog?: number | undefined; reusePort?: boolean | undefined },
+): number {
+  const target = checkTarget(options);
+  const { backlog = 4096, reusePort = false } = options;
+  checkInteger(backlog, 'options.backlog', 0, 0x7fffffff);
+  checkBoolean(reusePort, 'options.reusePort');
+  return explain(target, () => addon().listenSocket({ ...target, backlog, reusePort }));
+}
+
+/** The next connection that waits, or -errno; EAGAIN: none. */
+export function acceptSocket(listener: number): number {
+  checkFd(listener, 'listener');
+  return addon().acceptSocket(listener);
+}
+
+/** Where the socket is bound. */
+export function socketAddress(fd: number): Address {
+  checkFd(fd);
+  return toAddress(explain({ detail: `fd ${fd}` }, () => addon().socketAddress(fd)));
+}
+
+/** Whom the socket is connected to. */
+export function peerAddress(fd: number): Address {
+  checkFd(fd);
+  return toAddress(explain({ detail: `fd ${fd}` }, () => addon().peerAddress(fd)));
+}
+
+/**
+ * A stream socket that begins to connect. Watch it for WRITE: then it is decided, and
+ * {@link socketError} tells how.
+ *
+ * @throws {@link SystemError} what is refused at once: ENOENT or ECONNREFUSED of a path, ENETUNREACH ...
+ */
+export function connectSocket(options: SocketTarget): number {
+  const target = checkTarget(options);
+  return explain(target, () => addon().connectSocket(target));
+}
+
+/** Takes the error that waits on the socket (SO_ERROR, socket(7)): 0, or -errno. */
+export function socketError(fd: number): number {
+  checkFd(fd);
+  return addon().socketError(fd);
+}
+
+/** Bytes received into `target`, 0 at the end of the stream, or -errno; recv(2). */
+export function recv(fd: number, target: Uint8Array, offset?: number, length?: number): number {
+  checkFd(fd);
+  const from = offset ?? 0;
+  const size = length ?? checkBuffer(target, 'target').length - from;
+  checkRange(target, 'target', from, size);
+  return addon().recv(fd, target, from, size);
+}
+
+/** Bytes of `source` that the kernel took, or -errno; send(2) with MSG_NOSIGNAL. */
+export function send(fd: number, source: Uint8Array, offset?: number, length?: number): number {
+  checkFd(fd);
+  const from = offset ?? 0;
+  const size = length ?? checkBuffer(source, 'source').length - from;
+  checkRange(source, 'source', from, size);
+  return addon().send(fd, source, from, size);
+}
+
+/** Ends our half of the connection: the peer reads the end, and we go on reading; shutdown(2). */
+export function shutdownFd(fd: number): void {
+  checkFd(fd);
+  explain({ detail: `fd ${fd}` }, () => addon().shutdownFd(fd));
+}
+
+/** Closes; remove its handler first. */
+export function closeFd(fd: number): void {
+  checkFd(fd);
+  explain({ detail: `fd ${fd}` }, () => addon().closeFd(fd));
+}
+
+/** The error that a hot call's negative `result` stands for. */
+export function toSystemError(result: number, syscall: string): SystemError {
+  checkInteger(result, 'result', -0x7fffffff, -1);
+  if (typeof syscall !== 'string') throw invalidArgument('syscall', 'a string', syscall);
+  return new SystemError(result, syscall);
+}
+
+function checkBuffer(value: unknown, name: string): Uint8Array {
+  if (!(value instanceof Uint8Array)) throw invalidArgument(name, 'a Uint8Array', value);
+  return value;
+}
+
+function checkRange(buffer: Uint8Array, name: string, offset: number, length: number): void {
+  checkBuffer(buffer, name);
+  checkInteger(offset, 'offset', 0, buffer.length);
+  checkInteger(length, 'length', 0, buffer.length - offset);
+}
+
+function checkTarget(options: SocketTarget): NativeTarget {
+  checkOptions(options ?? null);
+  if ('path' in options) {
+    if (typeof options.path !== 'string') throw invalidArgument('options.path', 'a string', options.path);
+    return { path: options.path };
+  }
+  const { host = LOOPBACK, port } = options;
+  if (typeof host !== 'string' || isIP(host.replace(/%.*$/, '')) === 0)
+    throw invalidArgument('options.host', 'an IP literal', host);
+  checkInteger(port, 'options.port', 0, 65535);
+  return { host, port };
+}
+
+interface NativeError {
+  readonly errno: number;
+  readonly syscall: string;
+}
+
+function isNativeError(error: unknown): error is NativeError {
+  return error instanceof Error && 'errno' in error && 'syscall' in error;
+}
+
+/** Runs a native call that throws, and dresses its error. */
+function explain<T>(subject: (SystemErrorSubject & { host?: string }) | NativeTarget, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    if (!isNativeError(error)) throw error;
+    const where = 'host' in subject ? { address: subject.host, port: subject.port } : subject;
+    throw new SystemError(error.errno, error.syscall, where);
+  }
+}

@@ -1,0 +1,71 @@
+import { checkInteger, checkOptions } from './arguments.ts';
+import { addon } from './native.ts';
+
+/** Names a waker to another thread: plain data, for `workerData` and `postMessage`. */
+export interface WakerHandle {
+  /** Its number in the process's registry; never used again. */
+  readonly wakerId: number;
+}
+
+/** The loop's side of a waker that was made there. */
+export interface WakerOwner {
+  setWakerReferenced(fd: number, referenced: boolean): void;
+  forgetWaker(fd: number, id: number): void;
+}
+
+/**
+ * Wakes a loop from any thread, by its registry and never by a descriptor number, which may have
+ * come to mean another file.
+ *
+ * Many wakes before the loop's next turn are one call of the callback. Native code may wake too, by
+ * writing the eight-byte integer 1 to `fd` (eventfd(2)).
+ */
+export class Waker {
+  /** What another thread needs for {@link Waker.from}. */
+  readonly handle: WakerHandle;
+  /** The descriptor behind it, -1 when the waker is gone. */
+  readonly fd: number;
+  #owner: WakerOwner | null;
+
+  /** @internal Loops make them: `loop.createWaker(callback)`. */
+  constructor(handle: WakerHandle, owner: WakerOwner | null) {
+    this.handle = handle;
+    this.fd = addon().wakerFd(handle.wakerId);
+    this.#owner = owner;
+  }
+
+  /** The waker of another thread's loop. It only wakes: close, ref and unref are its maker's. */
+  static from(handle: WakerHandle): Waker {
+    checkOptions(handle ?? null, 'handle');
+    checkInteger(handle.wakerId, 'handle.wakerId', 1, 0xffffffff);
+    return new Waker({ wakerId: handle.wakerId }, null);
+  }
+
+  /** Wakes the loop; false when it is gone. Never blocks or throws. */
+  wake(): boolean {
+    return addon().wake(this.handle.wakerId);
+  }
+
+  /** Keeps the process alive: the default. */
+  ref(): this {
+    this.#owner?.setWakerReferenced(this.fd, true);
+    return this;
+  }
+
+  /** Does not keep the process alive. */
+  unref(): this {
+    this.#owner?.setWakerReferenced(this.fd, false);
+    return this;
+  }
+
+  /** No wake after this one is heard. Idempotent. */
+  close(): void {
+    this.#owner?.forgetWaker(this.fd, this.handle.wakerId);
+    this.#owner = null;
+  }
+
+  /** Closes. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
