@@ -625,7 +625,7 @@ function checkInterest(value: unknown): void {
 
 function chooseBackend(wanted: unknown): BackendName {
   const names = IOLoop.backends;
-  const name = wanted === undefined || wanted === 'auto' ? process.env['IOLOOP_BACKEND'] || names[0] : wanted;
+  const name = wanted === undefined || wanted === 'auto' ? process.env.IOLOOP_BACKEND || names[0] : wanted;
   if (typeof name === 'string' && names.includes(name)) return name;
   throw new IOLoopError(
     'ERR_IOLOOP_UNKNOWN_BACKEND',

@@ -205,7 +205,7 @@ export function addon(): Addon {
 
 function load(): Addon {
   const require = createRequire(import.meta.url);
-  const override = process.env['IOLOOP_ADDON'];
+  const override = process.env.IOLOOP_ADDON;
   if (override) return require(override) as Addon;
   const find = require('node-gyp-build') as (root: string) => Addon;
   return find(fileURLToPath(new URL('..', import.meta.url)));

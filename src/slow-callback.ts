@@ -20,7 +20,7 @@ export class SlowCallbackMonitor {
 
   constructor(limitMs: number) {
     this.#limitMs = limitMs;
-    this.#stacks = process.env['IOLOOP_STACKS'] === '1' ? new WeakMap() : undefined;
+    this.#stacks = process.env.IOLOOP_STACKS === '1' ? new WeakMap() : undefined;
   }
 
   /** Remembers where `resource` was registered, and on whose behalf if that is not its own callback. */
