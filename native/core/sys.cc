@@ -10,12 +10,6 @@
 #if defined(__linux__)
 #include <sys/syscall.h>
 #endif
-#if IOLOOP_HAS_KQUEUE && !defined(IOLOOP_EMULATE_KQUEUE)
-#include <sys/event.h>
-#endif
-#if defined(IOLOOP_EMULATE_KQUEUE)
-#include "test/kevent_emulation.h"
-#endif
 
 namespace ioloop {
 namespace {
@@ -81,6 +75,12 @@ int kernelEpollPwait2([[maybe_unused]] int set, [[maybe_unused]] epoll_event* ev
 }
 #endif
 
+#if defined(IOLOOP_EMULATE_KQUEUE)
+using kevent_emulation::close;
+#else
+using ::close;
+#endif
+
 #if IOLOOP_HAS_KQUEUE
 using ::kevent;
 using ::kqueue;
@@ -98,7 +98,7 @@ int kevent(int, const struct kevent*, int, struct kevent*, int, const timespec*)
 }  // namespace
 
 const SysTable kKernel{
-    .close = ::close,
+    .close = close,
     .fcntl = kernelFcntl,
     .fstat = ::fstat,
     .dup3 = kernelDup3,

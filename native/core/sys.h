@@ -19,7 +19,13 @@
 #include <sys/timerfd.h>
 #endif
 
+#if defined(IOLOOP_EMULATE_KQUEUE)
+#include "test/kevent_emulation.h"
+#elif defined(__linux__)
 struct kevent;
+#else
+#include <sys/event.h>
+#endif
 
 namespace ioloop {
 
