@@ -166,12 +166,14 @@ class KqueueBackend final : public Backend {
   }
 
   std::size_t merge(const KernelEvent& event, std::span<Event> out, std::size_t filled) noexcept {
-    Registration& registration = registrations_[event.ident];
     const Ready ready = fromKernel(event);
-    if (registration.serial != reinterpret_cast<std::uintptr_t>(event.udata)) {
+    // Not on record: a change that could not be taken back.
+    if (event.ident >= registrations_.size() ||
+        registrations_[event.ident].serial != reinterpret_cast<std::uintptr_t>(event.udata)) {
       out[filled] = {Event::kOrphan, ready};
       return filled + 1;
     }
+    Registration& registration = registrations_[event.ident];
     if (registration.place == 0) {
       out[filled] = {static_cast<int>(event.ident), Ready::none};
       registration.place = static_cast<std::uint32_t>(++filled);
