@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import { SystemError } from './errors.ts';
-import { ALWAYS_REPORTED } from './interest.ts';
+import { ALWAYS_REPORTED, Interest } from './interest.ts';
 import type { NativePoller, TurnTables } from './native.ts';
 import type { Scheduler } from './scheduler.ts';
 
@@ -25,6 +25,8 @@ export class HandlerRecord extends AsyncResource {
   pending = false;
   /** Whether the kernel watches nothing meanwhile. */
   paused = false;
+  /** Whether it is one-shot and has been told: silent until update(). */
+  spent = false;
 
   constructor(fd: number, handler: Handler, interest: number, kind: HandlerKind) {
     super('IOLoopHandler', MANUAL_DESTROY);
@@ -82,6 +84,7 @@ export class HandlerTable {
       if (result < 0) throw this.#refused(result, 'updateHandler', fd);
     }
     record.interest = interest;
+    record.spent = false;
   }
 
   /** Forgets `fd`; false: it was unknown. */
@@ -115,8 +118,12 @@ export class HandlerTable {
         record === undefined || record.generation !== tables.readyGeneration(row)
           ? 0
           : tables.readyBits(row) & (record.interest | ALWAYS_REPORTED);
-      if (record === undefined || events === 0) this.staleEvents++;
-      else run(record, events);
+      if (record === undefined || events === 0) {
+        this.staleEvents++;
+        continue;
+      }
+      if ((record.interest & Interest.ONESHOT) !== 0) record.spent = true;
+      run(record, events);
     }
   }
 
@@ -141,8 +148,8 @@ export class HandlerTable {
   settle(): void {
     for (let record = this.#pausing.pop(); record !== undefined; record = this.#pausing.pop()) {
       if (!record.pending || record.paused || !this.#stands(record)) continue;
-      // Closed by its handler, which has yet to remove it: nothing to pause.
-      if (this.#poller.modify(record.fd, 0) === 0) record.paused = true;
+      // Spent: silent as it is. Refused: closed by its handler, which has yet to remove it.
+      if (record.spent || this.#poller.modify(record.fd, 0) === 0) record.paused = true;
     }
   }
 
@@ -162,6 +169,8 @@ export class HandlerTable {
     record.pending = false;
     if (!record.paused || !this.#stands(record)) return;
     record.paused = false;
+    // Watching anew would arm it again, which is update()'s to do.
+    if (record.spent) return;
     const result = this.#poller.modify(record.fd, record.interest);
     // Closed while it was paused, and never removed: its owner should hear of it.
     if (result < 0) this.#scheduler.caught(this.#refused(result, 'resuming', record.fd));
