@@ -308,13 +308,13 @@ CONFORMS("one closes all the others while 2,500 are ready: nothing of them is to
 
 CONFORMS("after any series of changes, ready is who is watched and has something to tell") {
   struct Watched {
-    Ends ends;
+    Ends ends{};
     Ready interest = Ready::none;
     bool data = false;
   };
   std::minstd_rand random(1);
-  std::vector<Watched> all;
-  for (int i = 0; i < 24; ++i) all.push_back({world.connect()});
+  std::vector<Watched> all(24);
+  for (Watched& each : all) each.ends = world.connect();
   constexpr std::array kChoices{Ready::none, Ready::read, Ready::write, kReadWrite};
   for (int step = 0; step < 4000; ++step) {
     Watched& one = all[random() % all.size()];

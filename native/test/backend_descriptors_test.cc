@@ -116,9 +116,8 @@ bool takesAnyFile(const Backend& backend) {
 }
 
 CONFORMS_ON_KERNEL("a file without readiness is refused with EPERM or ready at any time") {
-  for (const int fd :
-       {kernel(world).open("/tmp", O_TMPFILE | O_RDWR),
-        kernel(world).open("/", O_DIRECTORY | O_RDONLY), kernel(world).open("/dev/null", O_RDWR)}) {
+  for (const int fd : {kernel(world).regularFile(), kernel(world).open("/", O_DIRECTORY | O_RDONLY),
+                       kernel(world).open("/dev/null", O_RDWR)}) {
     if (!takesAnyFile(backend)) {
       CHECK(errorOf(backend.update(fd, Ready::none, Ready::read)) == EPERM);
       CHECK(waitFor(backend, fd) == Ready::none);
@@ -139,13 +138,13 @@ CONFORMS_ON_KERNEL("a file without readiness is refused with EPERM or ready at a
 }
 
 CONFORMS_ON_KERNEL("a regular file is told from the next one under its number") {
-  const int first = kernel(world).open("/tmp", O_TMPFILE | O_RDWR);
-  const int spare = kernel(world).open("/tmp", O_TMPFILE | O_RDWR);
+  const int first = kernel(world).regularFile();
+  const int spare = kernel(world).regularFile();
   const int error = errorOf(backend.update(first, Ready::none, Ready::read));
   CHECK(error == (takesAnyFile(backend) ? 0 : EPERM));
   const int again = errorOf(backend.update(first, Ready::none, Ready::read));
   CHECK(again == (takesAnyFile(backend) ? EEXIST : EPERM));
-  CHECK(::dup3(spare, first, O_CLOEXEC) == first);
+  CHECK(sys().dup3(spare, first, O_CLOEXEC) == first);
   CHECK(errorOf(backend.update(first, Ready::none, Ready::read)) == error);
   // And from a socket, both ways.
   world.close(first);
@@ -153,7 +152,7 @@ CONFORMS_ON_KERNEL("a regular file is told from the next one under its number") 
   watch(backend, near, Ready::read);
   CHECK(waitFor(backend, near) == Ready::none);
   CHECK(!readable(backend.pollableFd()));
-  CHECK(::dup3(spare, near, O_CLOEXEC) == near);
+  CHECK(sys().dup3(spare, near, O_CLOEXEC) == near);
   CHECK(errorOf(backend.update(near, Ready::none, Ready::write)) == error);
 }
 

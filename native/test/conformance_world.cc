@@ -33,14 +33,14 @@ void runIn(const WorldRow& row, Conformance body) {
 
 bool World::send(int fd, std::size_t size) {
   const std::vector<char> bytes(size, 'x');
-  return sys().send(fd, bytes.data(), size, MSG_NOSIGNAL) == static_cast<ssize_t>(size);
+  return sys().send(fd, bytes.data(), size, 0) == static_cast<ssize_t>(size);
 }
 
 void World::fill(int fd) {
   constexpr std::array<char, 4096> kBytes{};
-  while (sys().send(fd, kBytes.data(), kBytes.size(), MSG_NOSIGNAL) > 0) {
+  while (sys().send(fd, kBytes.data(), kBytes.size(), 0) > 0) {
   }
-  while (sys().send(fd, kBytes.data(), 1, MSG_NOSIGNAL) > 0) {
+  while (sys().send(fd, kBytes.data(), 1, 0) > 0) {
   }
 }
 

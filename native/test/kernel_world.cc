@@ -5,6 +5,9 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <cerrno>
+#include <cstdlib>
+
 #include "core/unique_fd.h"
 
 namespace ioloop {
@@ -38,6 +41,12 @@ const sockaddr* generic(const sockaddr_in* address) {
   return reinterpret_cast<const sockaddr*>(address);
 }
 
+/** What the calls that no system lacks leave out. */
+void prepare(int fd) {
+  CHECK(::fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
+  CHECK(::fcntl(fd, F_SETFD, FD_CLOEXEC) == 0);
+}
+
 int tcpSocket() { return sys().socket(AF_INET, SOCK_STREAM, 0); }
 
 /** Binds `fd` to a free port and returns where. */
@@ -54,12 +63,8 @@ sockaddr_in bindAnywhere(int fd) {
 World::Ends KernelWorld::connect() {
   std::array<int, 2> ends{};
   CHECK(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) == 0);
-  for (const int fd : ends) {
-    own(fd);
-    ::fcntl(fd, F_SETFL, O_NONBLOCK);
-    ::fcntl(fd, F_SETFD, FD_CLOEXEC);
-  }
-  return {ends[0], ends[1]};
+  for (const int fd : ends) prepare(fd);
+  return {own(ends[0]), own(ends[1])};
 }
 
 World::Ends KernelWorld::connectOn(int number) {
@@ -85,10 +90,12 @@ World::Ends KernelWorld::connectTcp() {
   const sockaddr_in address = bindAnywhere(listener.get());
   CHECK(::listen(listener.get(), 1) == 0);
   const int near = own(tcpSocket());
-  ::connect(near, generic(&address), sizeof address);
+  CHECK(::connect(near, generic(&address), sizeof address) == 0 || errno == EINPROGRESS);
   pollfd arrival{.fd = listener.get(), .events = POLLIN, .revents = 0};
   CHECK(::poll(&arrival, 1, 10'000) == 1);
-  return {near, own(sys().accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC))};
+  const int far = own(::accept(listener.get(), nullptr, nullptr));
+  prepare(far);
+  return {near, far};
 }
 
 World::Ends KernelWorld::pipe() {
@@ -97,8 +104,17 @@ World::Ends KernelWorld::pipe() {
   return {own(ends[0]), own(ends[1])};
 }
 
+int KernelWorld::regularFile() {
+  char path[] = "/tmp/ioloop-XXXXXX";
+  const int fd = ::mkstemp(path);
+  CHECK(fd >= 0);
+  ::unlink(path);
+  prepare(fd);
+  return own(fd);
+}
+
 int KernelWorld::open(const char* path, int flags) {
-  const int fd = ::open(path, flags | O_CLOEXEC, 0600);
+  const int fd = ::open(path, flags | O_CLOEXEC);
   CHECK(fd >= 0);
   return own(fd);
 }

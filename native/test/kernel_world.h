@@ -25,7 +25,8 @@ class KernelWorld final : public World {
   Ends connectTcp();
   /** `near` reads what `far` writes. */
   Ends pipe();
-  /** Opens a file; O_TMPFILE makes a regular one that no directory lists. */
+  /** An empty file that no directory lists. */
+  int regularFile();
   int open(const char* path, int flags);
   /** Another number for the file of `fd`: the lowest free one that is at least `least`. */
   int duplicate(int fd, int least = 0);
