@@ -59,7 +59,9 @@ void Waker::drain() noexcept {
     if (size < 0 && errno == EINTR) continue;
     if (size < static_cast<ssize_t>(sizeof buffer)) break;
   }
-  awake_.store(false);
+  // Read, and not only written, so that what wakers prepared before they found the flag up is
+  // visible to the loop from here on.
+  awake_.exchange(false);
 }
 
 }  // namespace ioloop
