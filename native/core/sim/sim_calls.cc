@@ -103,7 +103,7 @@ int SimNetwork::listen(int fd, int backlog) {
   return 0;
 }
 
-int SimNetwork::accept(int fd, sockaddr* address, socklen_t* size, [[maybe_unused]] int flags) {
+int SimNetwork::accept(int fd, sockaddr* address, socklen_t* size) {
   SimSocket* listener = open(fd);
   if (listener == nullptr) return -EBADF;
   if (listener->state != SimSocket::State::listening) return -EINVAL;
@@ -112,11 +112,6 @@ int SimNetwork::accept(int fd, sockaddr* address, socklen_t* size, [[maybe_unuse
   SimSocket& accepted = *find(listener->acceptQueue.front());
   const int made = addDescriptor(accepted);
   if (made < 0) return made;
-#if defined(SOCK_NONBLOCK)
-#else
-  // macOS has no such flag; the kernel's entry in the table always sets it there.
-  accepted.statusFlags = O_NONBLOCK;
-#endif
   giveAddress(accepted.remote, address, size);
   listener->acceptQueue.pop_front();
   while (!listener->waiting.empty() && listener->acceptQueue.size() < listener->backlog) {

@@ -18,8 +18,7 @@
 
 namespace ioloop {
 
-/** Names one simulated socket for as long as its network lives; 0 is none. Descriptors come and go.
- */
+/** Names one simulated socket for the life of its network, whatever its descriptors; 0: none. */
 using SimSocketId = std::uint64_t;
 
 /** Bytes that came first leave first. */
