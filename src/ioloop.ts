@@ -153,7 +153,7 @@ export class IOLoop {
     this.backend = chooseBackend(options?.backend);
     this.#monitor = slowCallbackMs > 0 ? new SlowCallbackMonitor(slowCallbackMs) : undefined;
     this.#tables = new TurnTables(maxEvents);
-    this.#callsSettle = drive === 'node' && !addon().hasLibuv;
+    this.#callsSettle = drive === 'node' && !hasNodeDriver();
     this.#poller = new (addon().Poller)(
       this.backend,
       this.#callsSettle ? 'thread' : drive,
@@ -621,6 +621,11 @@ function isPromise(value: unknown): value is PromiseLike<unknown> {
 function checkInterest(value: unknown): void {
   if (typeof value !== 'number' || !Number.isInteger(value) || (value & ~ALL_INTERESTS) !== 0)
     throw invalidArgument('interest', 'bits of Interest', value);
+}
+
+/** False: a helper thread gives the turns. `IOLOOP_DRIVER=thread` is for this package's own tests of that. */
+function hasNodeDriver(): boolean {
+  return addon().hasLibuv && process.env.IOLOOP_DRIVER !== 'thread';
 }
 
 function chooseBackend(wanted: unknown): BackendName {

@@ -15,6 +15,8 @@ namespace ioloop {
  */
 struct Environment {
   Napi::FunctionReference pollerClass;
+  /** Whether Node's own loop can drive ours: hasLibuv(). */
+  bool hasLibuv = false;
   /** Descriptors that ioloop/raw made here and closeFd() has not closed. */
   std::unordered_set<int> descriptors;
   /** Wakers that were made here. */

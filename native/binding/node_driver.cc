@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "binding/environment.h"
 #include "binding/errors.h"
 
 // The part of libuv that this file uses, declared here because node-api-headers have no uv.h. The
@@ -160,11 +161,17 @@ class NodeDriver final : public Driver {
 
 }  // namespace
 
-bool hasLibuv() noexcept { return uv_poll_init != nullptr && uv_handle_size != nullptr; }
+bool hasLibuv(Napi::Env env) {
+  if (uv_poll_init == nullptr || uv_handle_size == nullptr) return false;
+  // Bun exports the names, but calling one ends the process:
+  // https://github.com/oven-sh/bun/issues/18546
+  const auto process = env.Global().Get("process").As<Napi::Object>();
+  return process.Get("versions").As<Napi::Object>().Get("bun").IsUndefined();
+}
 
 int libuvBackendFd(Napi::Env env) noexcept {
   uv_loop_s* loop = nullptr;
-  if (!hasLibuv() || napi_get_uv_event_loop(env, &loop) != napi_ok) return -1;
+  if (!Environment::of(env).hasLibuv || napi_get_uv_event_loop(env, &loop) != napi_ok) return -1;
   return uv_backend_fd(loop);
 }
 

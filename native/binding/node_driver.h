@@ -10,8 +10,8 @@
 
 namespace ioloop {
 
-/** Whether this runtime has libuv's functions. Where it has not, ThreadDriver serves. */
-bool hasLibuv() noexcept;
+/** Whether this runtime has libuv's functions and they work. Where not, ThreadDriver serves. */
+bool hasLibuv(Napi::Env env);
 
 /** libuv's backend descriptor, -1 where there is none: readable when Node's own loop has events. */
 int libuvBackendFd(Napi::Env env) noexcept;

@@ -174,8 +174,10 @@ PollerWrap::PollerWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Poller
   auto onClosed =
       std::make_shared<Napi::FunctionReference>(Napi::Persistent(info[6].As<Napi::Function>()));
   auto tellClosed = [onClosed] {
-    const Napi::HandleScope handles(onClosed->Env());
-    onClosed->MakeCallback(onClosed->Env().Global(), {});
+    const Napi::Env ours = onClosed->Env();
+    const Napi::HandleScope handles(ours);
+    // Refused where the environment is ending: nobody waits there any more.
+    napi_make_callback(ours, nullptr, ours.Global(), onClosed->Value(), 0, nullptr, nullptr);
   };
   driver_ = drive == "node" ? createNodeDriver(env, runner_, tellClosed)
                             : createThreadDriver(env, runner_, tellClosed);
@@ -206,7 +208,10 @@ Napi::Value PollerWrap::runOnce(const Napi::CallbackInfo& info) {
 Napi::Value PollerWrap::settled(const Napi::CallbackInfo&) {
   if (runner_ == nullptr || runner_->closed()) return {};
   runner_->arm();
-  if (driver_ != nullptr) driver_->arrange(runner_->keepAlive(), runner_->again());
+  if (driver_ != nullptr)
+    driver_->arrange(runner_->keepAlive(), runner_->again());
+  else if (runner_->again())
+    runner_->poller().wake();  // a manual turn's work makes its descriptor readable
   return {};
 }
 

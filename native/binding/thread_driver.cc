@@ -45,6 +45,8 @@ class ThreadDriver final : public Driver {
     if (closing_) return;
     closing_ = true;
     runner_->close();
+    // Whoever awaits the end keeps the process alive until the thread has ended.
+    if (!referenced_) napi_ref_threadsafe_function(env_, function_);
     stopping_ = true;
     control_.wake();
   }
@@ -63,7 +65,9 @@ class ThreadDriver final : public Driver {
       const bool due = (fds[1].revents & POLLIN) != 0 || again_;
       if (stopping_ || asked_ || !due) continue;
       asked_ = true;
-      napi_call_threadsafe_function(function_, this, napi_tsfn_nonblocking);
+      // The environment is ending, and that answer was a release.
+      if (napi_call_threadsafe_function(function_, this, napi_tsfn_nonblocking) == napi_closing)
+        return;
     }
     napi_release_threadsafe_function(function_, napi_tsfn_release);
   }
@@ -80,7 +84,9 @@ class ThreadDriver final : public Driver {
     driver->stopping_ = true;
     driver->control_.wake();
     driver->thread_.join();
-    const auto onClosed = std::move(driver->onClosed_);
+    // Not closed by the loop: the environment ends, and no JavaScript may be called any more.
+    if (!driver->closing_) driver->runner_->release();
+    const auto onClosed = driver->closing_ ? std::move(driver->onClosed_) : nullptr;
     delete driver;
     if (onClosed) onClosed();
   }
