@@ -63,16 +63,22 @@ export class PeriodicCallback {
     return this.#running;
   }
 
+  #scheduleUnlessClosed(loop: IOLoop): void {
+    if (loop.fd >= 0) this.#schedule(loop);
+    else this.stop();
+  }
+
   #schedule(loop: IOLoop): void {
     const behindMs = loop.time() - this.#nextMs;
-    this.#nextMs += (Math.floor(behindMs / this.#periodMs) + 1) * this.#periodMs;
+    // At least one point on: jitter calls ahead of the point that the call stands for.
+    this.#nextMs += Math.max(1, Math.floor(behindMs / this.#periodMs) + 1) * this.#periodMs;
     const offsetMs = this.#jitter * (Math.random() - 0.5) * this.#periodMs;
     const timer = loop.callAt(this.#nextMs + offsetMs, async () => {
       try {
         await this.#callback();
       } finally {
         // Stopped, or stopped and started again, while the callback ran: another timer leads.
-        if (this.#timer === timer) this.#schedule(loop);
+        if (this.#timer === timer) this.#scheduleUnlessClosed(loop);
       }
     });
     this.#timer = timer;

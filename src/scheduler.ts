@@ -53,7 +53,9 @@ export class Scheduler {
   /** What user code threw: reported when the turn's microtasks have run, each error on its own. */
   caught(error: unknown): void {
     this.#errors.push(error);
-    this.wantWork();
+    // Nothing settles a closed loop any more.
+    if (this.closed) this.reportErrors();
+    else this.wantWork();
   }
 
   /** Settling will have something to do in JavaScript. */
