@@ -135,7 +135,8 @@ export class HandlerTable {
     record.pending = true;
     this.#pausing.push(record);
     this.#scheduler.wantWork();
-    promise.then(
+    // Resolved first: what is merely like a promise may settle twice, or throw here.
+    Promise.resolve(promise).then(
       () => this.#resume(record),
       (error: unknown) => {
         this.#resume(record);

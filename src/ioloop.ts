@@ -542,7 +542,7 @@ export class IOLoop {
     this.#monitor?.begin();
     try {
       const result = callable.runInAsyncScope(invoke, callable);
-      if (isPromise(result)) result.then(undefined, this.#caught);
+      if (isPromise(result)) Promise.resolve(result).then(undefined, this.#caught);
     } catch (error) {
       this.#scheduler.caught(error);
     }
