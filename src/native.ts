@@ -51,6 +51,11 @@ export interface Addon {
   /** Throws. */
   closeFd(fd: number): void;
 
+  /** An inotify(7) descriptor. Throws, ENOSYS where the system has none. */
+  inotifyInit(): number;
+  /** The watch descriptor, or -errno. */
+  inotifyAddWatch(fd: number, path: string, mask: number): number;
+
   /** Hands an error to the process as an uncaught exception. */
   reportFatal(error: unknown): void;
 }

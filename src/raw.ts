@@ -97,6 +97,31 @@ export function shutdownFd(fd: number): void {
   explain({ detail: `fd ${fd}` }, () => addon().shutdownFd(fd));
 }
 
+/**
+ * An inotify(7) descriptor, which Node's own loop cannot watch: it tells what happens in watched
+ * directories in the kernel's own words. Read its events with `fs.readSync`. Linux only.
+ *
+ * @throws {@link SystemError} EMFILE: `fs.inotify.max_user_instances`; ENOSYS elsewhere.
+ */
+export function inotifyInit(): number {
+  return explain({ detail: 'inotify' }, () => addon().inotifyInit());
+}
+
+/**
+ * Watches `path` for the events of `mask` (IN_CLOSE_WRITE is 0x8 ..., inotify(7)).
+ *
+ * @returns The number that the events of this watch carry.
+ * @throws {@link SystemError} ENOENT, EACCES, ENOSPC: `fs.inotify.max_user_watches` ...
+ */
+export function inotifyAddWatch(fd: number, path: string, mask: number): number {
+  checkFd(fd);
+  if (typeof path !== 'string' || path.includes('\0')) throw invalidArgument('path', 'a path', path);
+  checkInteger(mask, 'mask', 1, 0xffffffff);
+  const watch = addon().inotifyAddWatch(fd, path, mask);
+  if (watch < 0) throw new SystemError(watch, 'inotify_add_watch', { path });
+  return watch;
+}
+
 /** Closes; remove its handler first. */
 export function closeFd(fd: number): void {
   checkFd(fd);

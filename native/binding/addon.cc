@@ -39,6 +39,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exportPollerClass(env, exports);
   exportWakerFunctions(env, exports);
   exportSocketFunctions(env, exports);
+  exportInotifyFunctions(env, exports);
   return exports;
 }
 

@@ -7,6 +7,7 @@ namespace ioloop {
 void exportPollerClass(Napi::Env env, Napi::Object exports);
 void exportWakerFunctions(Napi::Env env, Napi::Object exports);
 void exportSocketFunctions(Napi::Env env, Napi::Object exports);
+void exportInotifyFunctions(Napi::Env env, Napi::Object exports);
 
 /** Exports a function that reads its arguments by Arguments<N>. */
 inline void exportHot(Napi::Env env, Napi::Object exports, const char* name, napi_callback call) {

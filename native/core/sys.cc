@@ -132,6 +132,8 @@ const SysTable kKernel{
     .eventfd = ::eventfd,
     .timerfdCreate = ::timerfd_create,
     .timerfdSettime = ::timerfd_settime,
+    .inotifyInit = ::inotify_init1,
+    .inotifyAddWatch = ::inotify_add_watch,
 #endif
     .kqueue = kqueue,
     .kevent = kevent,

@@ -16,6 +16,7 @@
 #if defined(__linux__)
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/timerfd.h>
 #endif
 
@@ -73,6 +74,8 @@ struct SysTable {
   int (*eventfd)(unsigned int initial, int flags);
   int (*timerfdCreate)(clockid_t clock, int flags);
   int (*timerfdSettime)(int fd, int flags, const itimerspec* value, itimerspec* old);
+  int (*inotifyInit)(int flags);
+  int (*inotifyAddWatch)(int fd, const char* path, std::uint32_t mask);
 #endif
   int (*kqueue)();
   int (*kevent)(int set, const struct kevent* changes, int changeCount, struct kevent* events,

@@ -134,8 +134,8 @@ void wrap(SysTable& table) {
   put<&T::recvmsg>(table, transferMessage<&T::recvmsg, msghdr>);
   put<&T::sendmsg>(table, transferMessage<&T::sendmsg, const msghdr>);
 #if defined(__linux__)
-  putPlain<&T::epollCreate, &T::epollCtl, &T::eventfd, &T::timerfdCreate, &T::timerfdSettime>(
-      table);
+  putPlain<&T::epollCreate, &T::epollCtl, &T::eventfd, &T::timerfdCreate, &T::timerfdSettime,
+           &T::inotifyInit, &T::inotifyAddWatch>(table);
   put<&T::epollWait>(table, waitReordered<&T::epollWait, int>);
   put<&T::epollPwait2>(table, waitReordered<&T::epollPwait2, const timespec*>);
 #endif

@@ -61,10 +61,11 @@ class EpollBackend final : public Backend {
                           : adding             ? EPOLL_CTL_ADD
                                                : EPOLL_CTL_MOD;
     const auto index = static_cast<std::size_t>(fd);
-    if (fd >= 0 && index >= serials_.size()) serials_.resize(std::max(index + 1, 2 * index));
-    const std::uint32_t serial = fd < 0 ? 0 : serials_[index] + (adding ? 1 : 0);
+    const bool numbered = fd >= 0 && index < serials_.size();
+    const std::uint32_t serial = (numbered ? serials_[index] : 0) + (adding ? 1 : 0);
     epoll_event event{.events = toEpoll(after), .data = {.u64 = tag(fd, serial)}};
     if (sys().epollCtl(set_.get(), operation, fd, &event) < 0) return lastError("epoll_ctl");
+    if (!numbered) serials_.resize(std::max(index + 1, 2 * serials_.size()));
     // A removal ages the serial too, so that what a duplicate still reports is known as an orphan.
     serials_[index] = after == Ready::none ? serial + 1 : serial;
     return {};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstdint>
 #include <span>
@@ -69,7 +70,7 @@ class ChangeList {
     change.filter = filter.number;
     change.flags = static_cast<decltype(change.flags)>(flags | EV_RECEIPT);
     change.fflags = filter.notes;
-    change.udata = reinterpret_cast<decltype(change.udata)>(std::uintptr_t{serial_});
+    change.udata = std::bit_cast<decltype(change.udata)>(std::uintptr_t{serial_});
     return change;
   }
 
