@@ -1,5 +1,5 @@
 /**
- * The gate: `npm test [-- pattern ...] [--backend=poll] [--long]`.
+ * The gate: `npm test [-- pattern ...] [--backend=poll] [--ignore=pattern] [--long]`.
  *
  * Runs the suites once per backend, reads uvu's totals and fails unless every test that was declared ran
  * and passed. uvu's exit code alone says little: it is 0 when a `before` hook throws, when a suite forgets
@@ -33,8 +33,8 @@ interface Plan {
   readonly silenceMs: number;
 }
 
-/** Files that a second run would only repeat: they go through the backends themselves, or use none. */
-const backendIndependent = ['^conformance/', '^gate\\.test', '^types/'];
+/** Files that a second run would only repeat: they go through the backends themselves, or use no loop. */
+const backendIndependent = ['^bench/', '^conformance/', '^gate\\.test', '^types/'];
 /** Fixtures of the gate's own tests fail on purpose. */
 const fixtures = '^gate/';
 
@@ -43,6 +43,7 @@ const { values, positionals } = parseArgs({
   options: {
     backend: { type: 'string', multiple: true },
     dir: { type: 'string', default: 'test' },
+    ignore: { type: 'string', multiple: true, default: [] },
     long: { type: 'boolean', default: false },
     'silence-ms': { type: 'string' },
   },
@@ -51,10 +52,10 @@ const { values, positionals } = parseArgs({
 function plans(): Plan[] {
   const fromEnvironment = process.env.IOLOOP_BACKEND;
   const backends = values.backend ?? (fromEnvironment ? [fromEnvironment] : IOLoop.backends);
-  const { dir, long } = values;
+  const { dir, long, ignore: unwanted } = values;
   const pattern = `(${positionals.join('|')}).*\\.test\\.ts$`;
   const silenceMs = Number(values['silence-ms'] ?? (long ? 1_800_000 : 90_000)) * timeScale;
-  const always = long ? [fixtures] : [fixtures, '^long/'];
+  const always = [fixtures, ...(long ? [] : ['^long/']), ...unwanted];
   return backends.map((backend, index) => {
     const ignore = index === 0 ? always : [...always, ...backendIndependent];
     return { backend, dir, pattern, ignore, long, silenceMs };
