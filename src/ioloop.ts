@@ -124,6 +124,7 @@ export class IOLoop {
   #stopHooks: (() => void | Promise<void>)[] = [];
   #stoppables = new Set<Stoppable>();
   #stopRequested = false;
+  #finishing = 0;
   #handled = 0;
   #closed: PromiseWithResolvers | undefined;
 
@@ -323,7 +324,8 @@ export class IOLoop {
    * next one settles at once.
    */
   stop(): void {
-    if (this.#scheduler.closed) return;
+    // Under way already, and nobody has started anew: no request for the next start().
+    if (this.#scheduler.closed || (this.#finishing > 0 && this.#stoppables.size === 0)) return;
     this.#stopRequested = true;
     if (this.#stoppables.size > 0) this.#scheduler.wantWork();
   }
@@ -332,7 +334,7 @@ export class IOLoop {
   onStop(hook: () => void | Promise<void>): void {
     checkFunction(hook, 'hook');
     this.#checkOpen('onStop');
-    this.#stopHooks.push(hook);
+    this.#stopHooks.push(AsyncResource.bind(hook, 'IOLoopStopHook'));
   }
 
   /**
@@ -355,9 +357,10 @@ export class IOLoop {
       stopped: () => reject(new IOLoopError('ERR_IOLOOP_CLOSED', 'the loop stopped before main() was done')),
     };
     const onAbort = (): void => reject(new AbortError(signal?.reason));
-    const timer = Number.isFinite(timeoutMs)
-      ? this.callLater(timeoutMs, () => reject(new TimeoutError(`main() took more than ${timeoutMs} ms`)))
-      : undefined;
+    const timer =
+      timeoutMs === Number.POSITIVE_INFINITY
+        ? undefined
+        : this.callLater(timeoutMs, () => reject(new TimeoutError(`main() took more than ${timeoutMs} ms`)));
     signal?.addEventListener('abort', onAbort, { once: true });
     this.#addStoppable(stoppable);
     try {
@@ -558,6 +561,7 @@ export class IOLoop {
 
   async #finish(): Promise<void> {
     this.#stopRequested = false;
+    this.#finishing++;
     const stoppables = this.#stoppables;
     const hooks = this.#stopHooks.reverse();
     this.#stoppables = new Set();
@@ -569,6 +573,7 @@ export class IOLoop {
         this.#scheduler.caught(error);
       }
     }
+    this.#finishing--;
     for (const stoppable of stoppables) {
       stoppable.stopped();
       if (!this.#scheduler.closed) this.#scheduler.unreference();

@@ -1,6 +1,8 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { NativePoller, TurnTables } from './native.ts';
 
 const RESOLVED = Promise.resolve();
+const MANUAL_DESTROY = { requireManualDestroy: true };
 
 /** Throws `error` where nobody can catch it: an uncaughtException of its own. */
 function throwUncaught(error: unknown): void {
@@ -92,7 +94,8 @@ export class Scheduler {
         continue;
       }
       try {
-        this.#onError(error);
+        // A context of its own, so that what it enters reaches nobody else.
+        new AsyncResource('IOLoopError', MANUAL_DESTROY).runInAsyncScope(this.#onError, undefined, error);
       } catch (thrown) {
         throwUncaught(thrown);
       }
