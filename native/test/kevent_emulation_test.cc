@@ -206,7 +206,7 @@ TEST("a pipe's ends tell each other's end as EV_EOF") {
   for (const bool watchReader : {true, false}) {
     const UniqueFd set(::kqueue());
     Ends ends = makePipe();
-    UniqueFd& watched = watchReader ? ends.ours : ends.theirs;
+    const UniqueFd& watched = watchReader ? ends.ours : ends.theirs;
     const int filter = watchReader ? EVFILT_READ : EVFILT_WRITE;
     REQUIRE(apply(set, {change(watched.get(), filter, EV_ADD)}) == 0);
     {
@@ -221,7 +221,9 @@ TEST("a pipe's ends tell each other's end as EV_EOF") {
 
 TEST("a refused connection is EV_EOF with an error in fflags, and leaves SO_ERROR to be read") {
   const UniqueFd set(::kqueue());
-  UniqueFd listener(::socket(AF_INET, SOCK_STREAM, 0));
+  const UniqueFd listener(::socket(AF_INET, SOCK_STREAM, 0));
+  const UniqueFd client(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+  REQUIRE(listener && client);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -229,8 +231,7 @@ TEST("a refused connection is EV_EOF with an error in fflags, and leaves SO_ERRO
   auto* generic = reinterpret_cast<sockaddr*>(&address);
   REQUIRE(::bind(listener.get(), generic, size) == 0);  // bound, not listening: refuses
   REQUIRE(::getsockname(listener.get(), generic, &size) == 0);
-  const UniqueFd client(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
-  ::connect(client.get(), generic, size);
+  CHECK(::connect(client.get(), generic, size) < 0 && errno == EINPROGRESS);
   REQUIRE(apply(set, {change(client.get(), EVFILT_WRITE, EV_ADD)}) == 0);
   const Events events = take(set, kLong);
   REQUIRE(events.size() == 1);
@@ -246,6 +247,7 @@ TEST("EVFILT_EXCEPT tells urgent data") {
   const UniqueFd set(::kqueue());
   const UniqueFd listener(::socket(AF_INET, SOCK_STREAM, 0));
   const UniqueFd client(::socket(AF_INET, SOCK_STREAM, 0));
+  REQUIRE(listener && client);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -407,7 +409,7 @@ TEST("closing the last descriptor of a set frees what is behind it") {
 TEST("a set closed behind the emulation's back leaves nothing to the next of its number") {
   const Ends ends = makeSockets();
   const int first = ::kqueue();
-  struct kevent watch = change(ends.ours.get(), EVFILT_WRITE, EV_ADD);
+  const struct kevent watch = change(ends.ours.get(), EVFILT_WRITE, EV_ADD);
   REQUIRE(::kevent(first, &watch, 1, nullptr, 0, nullptr) == 0);
   ::close(first);
   const UniqueFd second(::kqueue());
