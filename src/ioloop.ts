@@ -1,4 +1,5 @@
 import { AsyncResource } from 'node:async_hooks';
+import { inspect } from 'node:util';
 import {
   checkBoolean,
   checkFd,
@@ -144,12 +145,21 @@ export class IOLoop {
    */
   constructor(options?: LoopOptions) {
     checkOptions(options);
-    const { drive = 'node', current, maxEvents = 256, slowCallbackMs = 0, onError } = options ?? {};
+    const {
+      drive = 'node',
+      current,
+      maxEvents = 256,
+      slowCallbackMs = 0,
+      onError,
+      memoryBudget,
+    } = options ?? {};
     checkOneOf(drive, 'options.drive', ['node', 'manual']);
     checkBoolean(current, 'options.current');
     checkInteger(maxEvents, 'options.maxEvents', 1, 1024);
     checkMilliseconds(slowCallbackMs, 'options.slowCallbackMs');
     if (onError !== undefined) checkFunction(onError, 'options.onError');
+    if (memoryBudget !== undefined)
+      checkInteger(memoryBudget, 'options.memoryBudget', 1, Number.MAX_SAFE_INTEGER);
     this.drive = drive;
     this.backend = chooseBackend(options?.backend);
     this.#monitor = slowCallbackMs > 0 ? new SlowCallbackMonitor(slowCallbackMs) : undefined;
@@ -624,7 +634,14 @@ function isPromise(value: unknown): value is PromiseLike<unknown> {
 }
 
 function checkInterest(value: unknown): void {
-  if (typeof value !== 'number' || !Number.isInteger(value) || (value & ~ALL_INTERESTS) !== 0)
+  // The range comes first: the operators take any number modulo 2^32.
+  if (
+    typeof value !== 'number' ||
+    !Number.isInteger(value) ||
+    value < 0 ||
+    value > ALL_INTERESTS ||
+    (value & ~ALL_INTERESTS) !== 0
+  )
     throw invalidArgument('interest', 'bits of Interest', value);
 }
 
@@ -639,6 +656,6 @@ function chooseBackend(wanted: unknown): BackendName {
   if (typeof name === 'string' && names.includes(name)) return name;
   throw new IOLoopError(
     'ERR_IOLOOP_UNKNOWN_BACKEND',
-    `no backend ${JSON.stringify(name)} in this build; there are: ${names.join(', ')}`,
+    `no backend ${inspect(name, { depth: 0 })} in this build; there are: ${names.join(', ')}`,
   );
 }
