@@ -127,6 +127,8 @@ export class IOLoop {
   #stopRequested = false;
   #finishing = 0;
   #handled = 0;
+  // The addon times the turns that it runs itself.
+  #manualBusyMs = 0;
   #closed: PromiseWithResolvers | undefined;
 
   /** The backends of this build on this system, best first. */
@@ -404,6 +406,7 @@ export class IOLoop {
     const mayWait = this.#tables.callbacks === 0 && !this.#tables.work;
     const result = this.#poller.runOnce(mayWait ? timeoutMs : 0);
     if (result < 0) throw new SystemError(result, SYSTEM_CALLS[this.backend] ?? this.backend);
+    const begunMs = this.#poller.time();
     const before = this.#handled;
     this.#tables.inTurn = true;
     this.#dispatch();
@@ -414,6 +417,7 @@ export class IOLoop {
     }
     this.#tables.inTurn = false;
     if (!this.#scheduler.closed) this.#poller.settled();
+    this.#manualBusyMs += this.#poller.time() - begunMs;
     return this.#handled - before;
   }
 
@@ -436,6 +440,7 @@ export class IOLoop {
   /** What it has done so far and holds now. */
   metrics(): LoopMetrics {
     const counters = readCounters(this.#poller);
+    const busyMs = counters.busyMs + this.#manualBusyMs;
     return {
       turns: counters.polls,
       polls: counters.polls,
@@ -445,8 +450,8 @@ export class IOLoop {
       spuriousEvents: counters.orphanEvents,
       systemCalls: counters.systemCalls,
       timersFired: counters.timersFired,
-      busyMs: counters.busyMs,
-      idleMs: Math.max(0, this.#poller.time() - this.#born - counters.busyMs),
+      busyMs,
+      idleMs: Math.max(0, this.#poller.time() - this.#born - busyMs),
       handlers: this.#handlers.size,
       timers: counters.timers,
       streams: 0,
