@@ -153,10 +153,16 @@ function checkTarget(options: SocketTarget): NativeTarget {
     return { path: options.path };
   }
   const { host = LOOPBACK, port } = options;
-  if (typeof host !== 'string' || isIP(host.replace(/%.*$/, '')) === 0)
+  if (typeof host !== 'string' || !isIpLiteral(host))
     throw invalidArgument('options.host', 'an IP literal', host);
   checkInteger(port, 'options.port', 0, 65535);
   return { host, port };
+}
+
+/** With or without a zone: 'fe80::1%eth0'. */
+function isIpLiteral(host: string): boolean {
+  const address = host.replace(/%[^%]+$/, '');
+  return !address.includes('%') && isIP(address) !== 0;
 }
 
 interface NativeError {
