@@ -51,6 +51,18 @@ export class TimeoutError extends IOLoopError {
   }
 }
 
+/** Something grew over its limit. */
+export class LimitError extends IOLoopError {
+  override readonly name = 'LimitError';
+  /** The limit, in the unit of what is limited. */
+  readonly limit: number;
+
+  constructor(code: IOLoopErrorCode, message: string, limit: number, options?: ErrorOptions) {
+    super(code, message, options);
+    this.limit = limit;
+  }
+}
+
 /** The signal of a wait was aborted; `cause` is the signal's reason. */
 export class AbortError extends Error {
   override readonly name = 'AbortError';

@@ -1,5 +1,12 @@
 export type { Address, InetAddress, UnixAddress } from './address.ts';
-export { AbortError, IOLoopError, type IOLoopErrorCode, SystemError, TimeoutError } from './errors.ts';
+export {
+  AbortError,
+  IOLoopError,
+  type IOLoopErrorCode,
+  LimitError,
+  SystemError,
+  TimeoutError,
+} from './errors.ts';
 export type { Handler } from './handler.ts';
 export { Interest, Ready } from './interest.ts';
 export { type BackendName, IOLoop, type LoopMetrics, type LoopOptions, type WaitOptions } from './ioloop.ts';

@@ -14,7 +14,7 @@ import {
 import { AbortError, IOLoopError, SystemError, TimeoutError } from './errors.ts';
 import { type Handler, type HandlerRecord, HandlerTable } from './handler.ts';
 import { ALL_INTERESTS } from './interest.ts';
-import { addon, drainTicks, type NativePoller, readCounters, TurnTables } from './native.ts';
+import { addon, drainTicks, monotonicClock, type NativePoller, readCounters, TurnTables } from './native.ts';
 import { Scheduler } from './scheduler.ts';
 import { SlowCallbackMonitor } from './slow-callback.ts';
 import { type Timer, type TimerHandle, TimerQueue } from './timer.ts';
@@ -83,13 +83,11 @@ const SYSTEM_CALLS: Readonly<Record<string, string>> = {
 
 /** A callback in the queue; the async context of its making is that of its call. */
 class QueuedCallback extends AsyncResource {
-  readonly callback: (...args: never[]) => unknown;
-  readonly args: readonly unknown[];
+  readonly callback: () => unknown;
 
-  constructor(callback: (...args: never[]) => unknown, args: readonly unknown[]) {
+  constructor(callback: () => unknown) {
     super('IOLoopCallback', MANUAL_DESTROY);
     this.callback = callback;
-    this.args = args;
   }
 }
 
@@ -119,6 +117,7 @@ export class IOLoop {
   readonly #monitor: SlowCallbackMonitor | undefined;
   readonly #wakers = new Set<Waker>();
   readonly #callsSettle: boolean;
+  readonly #clock: () => number;
   readonly #born: number;
   readonly #fd: number;
   #callbacks: QueuedCallback[] = [];
@@ -177,9 +176,10 @@ export class IOLoop {
       () => this.#closed?.resolve(),
     );
     this.#scheduler = new Scheduler(this.#poller, this.#tables, this.#settle, onError);
-    this.#timers = new TimerQueue(this.#scheduler);
+    this.#clock = monotonicClock(this.#poller);
+    this.#timers = new TimerQueue(this.#scheduler, this.#clock);
     this.#handlers = new HandlerTable(this.#scheduler, SYSTEM_CALLS[this.backend] ?? this.backend);
-    this.#born = this.#poller.time();
+    this.#born = this.#clock();
     this.#fd = this.#poller.pollableFd();
     if (current ?? currentLoop() === undefined) Reflect.set(globalThis, CURRENT, this);
   }
@@ -248,8 +248,8 @@ export class IOLoop {
   ): void {
     checkFunction(callback, 'callback');
     this.#checkOpen('addCallback');
-    const queued = new QueuedCallback(callback, args);
-    this.#monitor?.register(queued);
+    const queued = new QueuedCallback(bind(callback, args));
+    this.#monitor?.register(queued, callback);
     this.#callbacks.push(queued);
     this.#tables.callbacks++;
     this.#scheduler.reference();
@@ -270,8 +270,8 @@ export class IOLoop {
     checkMilliseconds(delayMs, 'delayMs');
     checkFunction(callback, 'callback');
     this.#checkOpen('callLater');
-    const timer = this.#timers.later(delayMs, callback, args);
-    this.#monitor?.register(timer);
+    const timer = this.#timers.later(delayMs, bind(callback, args));
+    this.#monitor?.register(timer, callback);
     return timer;
   }
 
@@ -288,14 +288,14 @@ export class IOLoop {
     checkMilliseconds(whenMs, 'whenMs');
     checkFunction(callback, 'callback');
     this.#checkOpen('callAt');
-    const timer = this.#timers.at(whenMs, callback, args);
-    this.#monitor?.register(timer);
+    const timer = this.#timers.at(whenMs, bind(callback, args));
+    this.#monitor?.register(timer, callback);
     return timer;
   }
 
   /** Now, in monotonic milliseconds with their fraction: never set back, no matter what the wall clock does. */
   time(): number {
-    return this.#poller.time();
+    return this.#clock();
   }
 
   /** A waker of this loop: `callback` is called in a turn after one or more wakes, from any thread. */
@@ -451,9 +451,9 @@ export class IOLoop {
       systemCalls: counters.systemCalls,
       timersFired: counters.timersFired,
       busyMs,
-      idleMs: Math.max(0, this.#poller.time() - this.#born - busyMs),
+      idleMs: Math.max(0, this.#clock() - this.#born - busyMs),
       handlers: this.#handlers.size,
-      timers: counters.timers,
+      timers: this.#timers.size,
       streams: 0,
       bytesBuffered: 0,
       bytesQueued: 0,
@@ -559,7 +559,7 @@ export class IOLoop {
     this.#handled++;
     this.#monitor?.begin();
     try {
-      const result = callable.runInAsyncScope(invoke, callable);
+      const result = callable.runInAsyncScope(callable.callback);
       if (isPromise(result)) Promise.resolve(result).then(undefined, this.#caught);
     } catch (error) {
       this.#scheduler.caught(error);
@@ -630,8 +630,9 @@ function currentLoop(): IOLoop | undefined {
   return Reflect.get(globalThis, CURRENT) as IOLoop | undefined;
 }
 
-function invoke(this: Timer | QueuedCallback): unknown {
-  return Reflect.apply(this.callback, undefined, this.args);
+/** `callback` with its arguments; itself where there are none. */
+function bind<A extends readonly unknown[]>(callback: (...args: A) => unknown, args: A): () => unknown {
+  return args.length === 0 ? (callback as () => unknown) : () => callback(...args);
 }
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {

@@ -71,13 +71,8 @@ export interface NativePoller {
   add(fd: number, interest: number): number;
   modify(fd: number, interest: number): number;
   remove(fd: number): boolean;
-  /** A timer due `delayMs` from now; its id. */
-  schedule(delayMs: number): number;
-  /** A timer due at `whenMs` on the scale of time(); its id. */
-  scheduleAt(whenMs: number): number;
-  /** False when `id` waits for nothing: it has fired or is about to. */
-  reschedule(id: number, delayMs: number): boolean;
-  cancel(id: number): void;
+  /** Carries out the timer log; see {@link TurnTables.noteTimer}. */
+  applyTimerOps(): void;
   /** Monotonic milliseconds. */
   time(): number;
   /** Until the next deadline; Infinity: none. */
@@ -101,17 +96,23 @@ export interface PollerCounters {
   readonly systemCalls: number;
   readonly rebuilds: number;
   readonly busyMs: number;
-  readonly timers: number;
 }
 
 /** Reads `poller`'s counters. */
 export function readCounters(poller: NativePoller): PollerCounters {
-  const values = new Float64Array(9);
+  const values = new Float64Array(8);
   poller.counters(values);
-  const [polls, wakeUps, events, orphanEvents, timersFired, systemCalls, rebuilds, busyMs, timers] = [
-    ...values,
-  ] as [number, number, number, number, number, number, number, number, number];
-  return { polls, wakeUps, events, orphanEvents, timersFired, systemCalls, rebuilds, busyMs, timers };
+  const [polls, wakeUps, events, orphanEvents, timersFired, systemCalls, rebuilds, busyMs] = [...values] as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  return { polls, wakeUps, events, orphanEvents, timersFired, systemCalls, rebuilds, busyMs };
 }
 
 // native/binding/turn_runner.h has the same list.
@@ -122,8 +123,10 @@ const CALLBACKS = 3;
 const REFERENCES = 4;
 const WORK = 5;
 const DETACHED = 6;
+const TIMER_OPS = 8;
 const HEADER = 16;
 const MAX_DUE = 1024;
+const MAX_TIMER_OPS = 1024;
 
 /**
  * The memory that both sides share: what a turn found, and what the loop wants next.
@@ -134,10 +137,14 @@ export class TurnTables {
   /** For the addon's constructor alone. */
   readonly words: Int32Array;
   readonly #due: number;
+  readonly #timerLog: Float64Array;
 
   constructor(maxEvents: number) {
     this.#due = HEADER + maxEvents * 3;
-    this.words = new Int32Array(new SharedArrayBuffer((this.#due + MAX_DUE) * Int32Array.BYTES_PER_ELEMENT));
+    const timerLogAt = Math.ceil((this.#due + MAX_DUE) / 2) * 2;
+    const memory = new SharedArrayBuffer((timerLogAt + MAX_TIMER_OPS * 4) * Int32Array.BYTES_PER_ELEMENT);
+    this.words = new Int32Array(memory);
+    this.#timerLog = new Float64Array(memory, timerLogAt * Int32Array.BYTES_PER_ELEMENT);
   }
 
   get readyCount(): number {
@@ -159,6 +166,23 @@ export class TurnTables {
     return this.words[this.#due + row] as number;
   }
 
+  get #timerOps(): number {
+    return this.words[TIMER_OPS] as number;
+  }
+  /** Whether the timer log takes no more: time for {@link NativePoller.applyTimerOps}. */
+  get timerLogFull(): boolean {
+    return this.#timerOps >= MAX_TIMER_OPS;
+  }
+  /**
+   * Notes that timer `id` is due at `whenMs`, NaN: is cancelled. Carried out in order before the
+   * timers are looked at next, so that a timer costs no call of its own.
+   */
+  noteTimer(id: number, whenMs: number): void {
+    const place = this.#timerOps;
+    this.#timerLog[place * 2] = whenMs;
+    this.#timerLog[place * 2 + 1] = id;
+    this.words[TIMER_OPS] = place + 1;
+  }
   /** From dispatch until the turn has settled. */
   get inTurn(): boolean {
     return this.words[IN_TURN] !== 0;
@@ -214,6 +238,28 @@ function load(): Addon {
   if (override) return require(override) as Addon;
   const find = require('node-gyp-build') as (root: string) => Addon;
   return find(fileURLToPath(new URL('..', import.meta.url)));
+}
+
+const jsNow = performance.now.bind(performance);
+
+/**
+ * A reading of `poller`'s clock without a call into the addon: performance.now() reads the same clock
+ * from an origin of its own, at half the price.
+ *
+ * The difference is measured once, and errs late by the width of the measurement, some hundred
+ * nanoseconds: what is due by this clock is due by the kernel's.
+ */
+export function monotonicClock(poller: NativePoller): () => number {
+  if (!addon().hasLibuv) return () => poller.time();
+  let offset = Number.POSITIVE_INFINITY;
+  let width = Number.POSITIVE_INFINITY;
+  for (let attempt = 0; attempt < 8; attempt++) {
+    const before = poller.time();
+    const reading = jsNow();
+    const after = poller.time();
+    if (after - before < width) [offset, width] = [after - reading, after - before];
+  }
+  return () => jsNow() + offset;
 }
 
 interface ProcessWithTicks {

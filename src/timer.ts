@@ -35,20 +35,17 @@ export class Timer extends AsyncResource implements TimerHandle {
   /** @internal */
   readonly queue: TimerQueue;
   /** @internal */
-  readonly callback: (...args: never[]) => unknown;
-  /** @internal */
-  readonly args: readonly unknown[];
+  readonly callback: () => unknown;
   /** @internal */
   id: number = INACTIVE;
   /** @internal */
   referenced = true;
 
   /** @internal */
-  constructor(queue: TimerQueue, callback: (...args: never[]) => unknown, args: readonly unknown[]) {
+  constructor(queue: TimerQueue, callback: () => unknown) {
     super('IOLoopTimer', MANUAL_DESTROY);
     this.queue = queue;
     this.callback = callback;
-    this.args = args;
   }
 
   get active(): boolean {
@@ -79,31 +76,44 @@ export class Timer extends AsyncResource implements TimerHandle {
   }
 }
 
-/** The timers of one loop, by the id that the heap in C++ knows them by. */
+/**
+ * The timers of one loop. The heap in C++ orders them by deadline and knows them by the ids that are
+ * given out here; what happens to them crosses as a log, carried out before the heap is looked at.
+ */
 export class TimerQueue {
   readonly #poller: NativePoller;
   readonly #tables: TurnTables;
   readonly #scheduler: Scheduler;
+  readonly #clock: () => number;
   readonly #byId: (Timer | undefined)[] = [];
+  readonly #freeIds: number[] = [];
+  /** Ids that came free while due timers fire: a new timer must not be taken for a due one. */
+  #heldIds: number[] = [];
   #firing = false;
+  #size = 0;
 
-  constructor(scheduler: Scheduler) {
+  /** @param clock Now, in milliseconds on the scale of the heap. */
+  constructor(scheduler: Scheduler, clock: () => number) {
     this.#poller = scheduler.poller;
     this.#tables = scheduler.tables;
     this.#scheduler = scheduler;
+    this.#clock = clock;
+  }
+
+  /** How many wait for their time. */
+  get size(): number {
+    return this.#size;
   }
 
   /** A timer due `delayMs` from now. */
-  later(delayMs: number, callback: (...args: never[]) => unknown, args: readonly unknown[]): Timer {
-    const timer = new Timer(this, callback, args);
-    this.#activate(timer, this.#poller.schedule(delayMs));
-    return timer;
+  later(delayMs: number, callback: () => unknown): Timer {
+    return this.at(this.#deadline(delayMs), callback);
   }
 
   /** A timer due at `whenMs`. */
-  at(whenMs: number, callback: (...args: never[]) => unknown, args: readonly unknown[]): Timer {
-    const timer = new Timer(this, callback, args);
-    this.#activate(timer, this.#poller.scheduleAt(whenMs));
+  at(whenMs: number, callback: () => unknown): Timer {
+    const timer = new Timer(this, callback);
+    this.#activate(timer, whenMs);
     return timer;
   }
 
@@ -111,7 +121,7 @@ export class TimerQueue {
     const id = timer.id;
     if (id === INACTIVE) return;
     this.#deactivate(timer);
-    this.#poller.cancel(id);
+    this.#note(id, Number.NaN);
   }
 
   reschedule(timer: Timer, delayMs: number): void {
@@ -119,8 +129,13 @@ export class TimerQueue {
       throw new IOLoopError('ERR_IOLOOP_CLOSED', 'reschedule() of a timer whose loop is closed');
     // Among those that are due in this turn only a new id keeps it from firing with them.
     if (this.#firing) this.cancel(timer);
-    if (timer.id === INACTIVE) this.#activate(timer, this.#poller.schedule(delayMs));
-    else if (this.#poller.reschedule(timer.id, delayMs)) this.#scheduler.ask();
+    const whenMs = this.#deadline(delayMs);
+    if (timer.id === INACTIVE) {
+      this.#activate(timer, whenMs);
+      return;
+    }
+    this.#note(timer.id, whenMs);
+    this.#scheduler.ask();
   }
 
   setReferenced(timer: Timer, referenced: boolean): void {
@@ -142,12 +157,15 @@ export class TimerQueue {
       run(timer);
     }
     this.#firing = false;
+    for (const id of this.#heldIds) this.#freeIds.push(id);
+    this.#heldIds = [];
   }
 
   /** Ends all of them. */
   clear(): void {
     for (const timer of this.#byId) if (timer !== undefined) timer.id = INACTIVE;
     this.#byId.length = 0;
+    this.#size = 0;
   }
 
   /** Those that wait for their time. */
@@ -155,16 +173,30 @@ export class TimerQueue {
     for (const timer of this.#byId) if (timer !== undefined) yield timer;
   }
 
-  #activate(timer: Timer, id: number): void {
+  #deadline(delayMs: number): number {
+    return this.#clock() + Math.max(delayMs, 0);
+  }
+
+  #activate(timer: Timer, whenMs: number): void {
+    const id = this.#freeIds.pop() ?? this.#byId.length;
     timer.id = id;
     this.#byId[id] = timer;
+    this.#size++;
+    this.#note(id, whenMs);
     if (timer.referenced) this.#scheduler.reference();
     else this.#scheduler.ask();
   }
 
   #deactivate(timer: Timer): void {
     this.#byId[timer.id] = undefined;
+    (this.#firing ? this.#heldIds : this.#freeIds).push(timer.id);
     timer.id = INACTIVE;
+    this.#size--;
     if (timer.referenced) this.#scheduler.unreference();
+  }
+
+  #note(id: number, whenMs: number): void {
+    if (this.#tables.timerLogFull) this.#poller.applyTimerOps();
+    this.#tables.noteTimer(id, whenMs);
   }
 }

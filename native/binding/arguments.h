@@ -57,17 +57,26 @@ class Arguments {
    * Empty (with a null pointer) for anything else.
    */
   std::span<std::byte> bytes(std::size_t index) const noexcept {
-    napi_typedarray_type type{};
-    std::size_t size = 0;
-    void* data = nullptr;
-    if (index >= count_ || napi_get_typedarray_info(env_, values_[index], &type, &size, &data,
-                                                    nullptr, nullptr) != napi_ok)
-      return {};
-    return type == napi_uint8_array ? std::span(static_cast<std::byte*>(data), size)
-                                    : std::span<std::byte>();
+    return elements<std::byte>(index, napi_uint8_array);
+  }
+
+  /** The numbers of a Float64Array; as bytes(). */
+  std::span<double> doubles(std::size_t index) const noexcept {
+    return elements<double>(index, napi_float64_array);
   }
 
  private:
+  template <typename T>
+  std::span<T> elements(std::size_t index, napi_typedarray_type wanted) const noexcept {
+    napi_typedarray_type type{};
+    std::size_t count = 0;
+    void* data = nullptr;
+    if (index >= count_ || napi_get_typedarray_info(env_, values_[index], &type, &count, &data,
+                                                    nullptr, nullptr) != napi_ok)
+      return {};
+    return type == wanted ? std::span(static_cast<T*>(data), count) : std::span<T>();
+  }
+
   napi_env env_;
   napi_value self_ = nullptr;
   std::size_t count_ = 0;

@@ -1,5 +1,7 @@
 #include "binding/poller_wrap.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -8,6 +10,7 @@
 #include "binding/environment.h"
 #include "binding/errors.h"
 #include "binding/functions.h"
+#include "binding/milliseconds.h"
 #include "binding/node_driver.h"
 #include "binding/thread_driver.h"
 #include "core/backends.h"
@@ -16,30 +19,21 @@
 namespace ioloop {
 namespace {
 
-/** Milliseconds as nanoseconds, rounded up so that nothing is early; too many are the most. */
-std::chrono::nanoseconds fromMilliseconds(double milliseconds) noexcept {
-  using std::chrono::nanoseconds;
-  const double count = std::ceil(milliseconds * 1e6);
-  if (!(count > 0)) return nanoseconds{0};
-  // 2^62: far enough below the most for a sum with the clock.
-  constexpr double kMost = 4611686018427387904.0;
-  return count >= kMost ? nanoseconds{static_cast<std::int64_t>(kMost)}
-                        : nanoseconds{static_cast<std::int64_t>(count)};
-}
+// JavaScript still runs for a while in an environment that is ending, when every call into it is
+// refused: so these methods read their arguments by Arguments, which throws nothing.
 
-double toMilliseconds(std::chrono::nanoseconds duration) noexcept {
-  return static_cast<double>(duration.count()) / 1e6;
-}
-
-Instant deadlineAfter(const Poller& poller, double delayMs) noexcept {
-  return std::isinf(delayMs) && delayMs > 0 ? kNever : poller.now() + fromMilliseconds(delayMs);
+/** The runner behind `this`, nullptr once it is closed. */
+template <std::size_t N>
+TurnRunner* runnerOf(const Arguments<N>& arguments) noexcept {
+  const auto* wrap = arguments.template self<PollerWrap>();
+  return wrap == nullptr ? nullptr : wrap->runner();
 }
 
 /** The poller behind `this`, nullptr once it is closed. */
 template <std::size_t N>
 Poller* pollerOf(const Arguments<N>& arguments) noexcept {
-  const auto* wrap = arguments.template self<PollerWrap>();
-  return wrap == nullptr || wrap->runner() == nullptr ? nullptr : &wrap->runner()->poller();
+  TurnRunner* runner = runnerOf(arguments);
+  return runner == nullptr ? nullptr : &runner->poller();
 }
 
 constexpr std::int32_t kClosed = -EBADF;
@@ -69,38 +63,9 @@ napi_value remove(napi_env env, napi_callback_info info) {
   return toBoolean(env, poller != nullptr && poller->remove(arguments.int32(0).value_or(-1)));
 }
 
-napi_value schedule(napi_env env, napi_callback_info info) {
-  const Arguments<1> arguments(env, info);
-  Poller* poller = pollerOf(arguments);
-  if (poller == nullptr) return toNumber(env, kClosed);
-  const Instant deadline = deadlineAfter(*poller, arguments.number(0).value_or(0));
-  return toNumber(env, static_cast<std::int32_t>(poller->timers().schedule(deadline)));
-}
-
-napi_value scheduleAt(napi_env env, napi_callback_info info) {
-  const Arguments<1> arguments(env, info);
-  Poller* poller = pollerOf(arguments);
-  if (poller == nullptr) return toNumber(env, kClosed);
-  const double when = arguments.number(0).value_or(0);
-  const Instant deadline = std::isinf(when) && when > 0 ? kNever : Instant{fromMilliseconds(when)};
-  return toNumber(env, static_cast<std::int32_t>(poller->timers().schedule(deadline)));
-}
-
-napi_value reschedule(napi_env env, napi_callback_info info) {
-  const Arguments<2> arguments(env, info);
-  Poller* poller = pollerOf(arguments);
-  const auto id = arguments.uint32(0);
-  if (poller == nullptr || !id || !poller->timers().pending(*id)) return toBoolean(env, false);
-  poller->timers().reschedule(*id, deadlineAfter(*poller, arguments.number(1).value_or(0)));
-  return toBoolean(env, true);
-}
-
-napi_value cancel(napi_env env, napi_callback_info info) {
-  const Arguments<1> arguments(env, info);
-  Poller* poller = pollerOf(arguments);
-  const auto id = arguments.uint32(0);
-  // One that is due in this turn is released by the next.
-  if (poller != nullptr && id && poller->timers().pending(*id)) poller->timers().release(*id);
+napi_value applyTimerOps(napi_env env, napi_callback_info info) {
+  const Arguments<0> arguments(env, info);
+  if (TurnRunner* runner = runnerOf(arguments); runner != nullptr) runner->applyTimerOps();
   return nullptr;
 }
 
@@ -113,8 +78,12 @@ napi_value time(napi_env env, napi_callback_info info) {
 
 napi_value timeoutMs(napi_env env, napi_callback_info info) {
   const Arguments<0> arguments(env, info);
-  const Poller* poller = pollerOf(arguments);
-  const Timeout timeout = poller == nullptr ? std::nullopt : poller->untilDeadline();
+  TurnRunner* runner = runnerOf(arguments);
+  Timeout timeout;
+  if (runner != nullptr) {
+    runner->applyTimerOps();
+    timeout = runner->poller().untilDeadline();
+  }
   return toNumber(env,
                   timeout ? toMilliseconds(*timeout) : std::numeric_limits<double>::infinity());
 }
@@ -125,6 +94,56 @@ napi_value pollableFd(napi_env env, napi_callback_info info) {
   return toNumber(env, poller == nullptr ? -1 : poller->pollableFd());
 }
 
+/** (timeoutMs): the wait of a manual turn; 0 or -errno. */
+napi_value runOnce(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  TurnRunner* runner = runnerOf(arguments);
+  if (runner == nullptr) return toNumber(env, kClosed);
+  const double timeoutMs = arguments.number(0).value_or(0);
+  Timeout timeout = fromMilliseconds(timeoutMs);
+  if (std::isinf(timeoutMs) && timeoutMs > 0) timeout.reset();
+  if (!timeout || timeout->count() > 0) {
+    // What happens in Node's own loop ends the wait: worker.terminate() and process.exit() of
+    // another thread arrive there.
+    if (const Status status = runner->poller().interruptOn(libuvBackendFd(env)); !status)
+      return toNumber(env, toNegative(status.error()));
+  }
+  const Status status = runner->fill(timeout);
+  return toNumber(env, status ? 0 : toNegative(status.error()));
+}
+
+/** (Float64Array): fills in the counters, in the order of src/native.ts. */
+napi_value counters(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  TurnRunner* runner = runnerOf(arguments);
+  const auto target = arguments.doubles(0);
+  if (runner == nullptr) return nullptr;
+  const PollerCounters& counted = runner->poller().counters();
+  const std::array<double, 8> values{
+      static_cast<double>(counted.polls),       static_cast<double>(counted.wakeUps),
+      static_cast<double>(counted.events),      static_cast<double>(counted.orphanEvents),
+      static_cast<double>(counted.timersFired), static_cast<double>(counted.systemCalls),
+      static_cast<double>(counted.rebuilds),    runner->busyMs(),
+  };
+  std::ranges::copy_n(values.begin(),
+                      static_cast<std::ptrdiff_t>(std::min(values.size(), target.size())),
+                      target.begin());
+  return nullptr;
+}
+
+/** (): a settle outside a turn, or one of a manual turn, is done. */
+napi_value noteSettled(napi_env env, napi_callback_info info) {
+  const Arguments<0> arguments(env, info);
+  if (auto* wrap = arguments.self<PollerWrap>(); wrap != nullptr) wrap->settled();
+  return nullptr;
+}
+
+napi_value closePoller(napi_env env, napi_callback_info info) {
+  const Arguments<0> arguments(env, info);
+  if (auto* wrap = arguments.self<PollerWrap>(); wrap != nullptr) wrap->close();
+  return nullptr;
+}
+
 template <napi_callback call>
 napi_property_descriptor hot(const char* name) noexcept {
   return {name, nullptr, call, nullptr, nullptr, nullptr, napi_default_method, nullptr};
@@ -133,21 +152,16 @@ napi_property_descriptor hot(const char* name) noexcept {
 }  // namespace
 
 Napi::Function PollerWrap::define(Napi::Env env) {
-  Napi::Function constructor = DefineClass(env, "Poller",
-                                           {
-                                               InstanceMethod<&PollerWrap::runOnce>("runOnce"),
-                                               InstanceMethod<&PollerWrap::settled>("settled"),
-                                               InstanceMethod<&PollerWrap::counters>("counters"),
-                                               InstanceMethod<&PollerWrap::close>("close"),
-                                           });
+  Napi::Function constructor = DefineClass(env, "Poller", {});
   const napi_property_descriptor methods[] = {
       hot<add>("add"),
+      hot<runOnce>("runOnce"),
+      hot<noteSettled>("settled"),
+      hot<counters>("counters"),
+      hot<closePoller>("close"),
       hot<modify>("modify"),
       hot<remove>("remove"),
-      hot<schedule>("schedule"),
-      hot<scheduleAt>("scheduleAt"),
-      hot<reschedule>("reschedule"),
-      hot<cancel>("cancel"),
+      hot<applyTimerOps>("applyTimerOps"),
       hot<time>("time"),
       hot<timeoutMs>("timeoutMs"),
       hot<pollableFd>("pollableFd"),
@@ -188,58 +202,21 @@ PollerWrap::~PollerWrap() {
   if (driver_ != nullptr && !runner_->closed()) driver_->close();
 }
 
-// (timeoutMs): the wait of a manual turn; 0 or -errno.
-Napi::Value PollerWrap::runOnce(const Napi::CallbackInfo& info) {
-  const double timeoutMs = info[0].As<Napi::Number>().DoubleValue();
-  if (runner_ == nullptr) return Napi::Number::New(info.Env(), kClosed);
-  Timeout timeout = fromMilliseconds(timeoutMs);
-  if (std::isinf(timeoutMs)) timeout.reset();
-  if (!timeout || timeout->count() > 0) {
-    // What happens in Node's own loop ends the wait: worker.terminate() and process.exit() of
-    // another thread arrive there.
-    if (const Status status = runner_->poller().interruptOn(libuvBackendFd(info.Env())); !status)
-      return Napi::Number::New(info.Env(), toNegative(status.error()));
-  }
-  const Status status = runner_->fill(timeout);
-  return Napi::Number::New(info.Env(), status ? 0 : toNegative(status.error()));
-}
-
-// (): a settle outside a turn, or one of a manual turn, is done.
-Napi::Value PollerWrap::settled(const Napi::CallbackInfo&) {
-  if (runner_ == nullptr || runner_->closed()) return {};
-  runner_->arm();
+void PollerWrap::settled() {
+  TurnRunner* open = runner();
+  if (open == nullptr) return;
+  open->arm();
   if (driver_ != nullptr)
-    driver_->arrange(runner_->keepAlive(), runner_->again());
-  else if (runner_->again())
-    runner_->poller().wake();  // a manual turn's work makes its descriptor readable
-  return {};
+    driver_->arrange(open->keepAlive(), open->again());
+  else if (open->again())
+    open->poller().wake();  // a manual turn's work makes its descriptor readable
 }
 
-// (Float64Array): fills in the poller's counters, in the order of src/native.ts.
-Napi::Value PollerWrap::counters(const Napi::CallbackInfo& info) {
-  auto target = info[0].As<Napi::Float64Array>();
-  if (runner_ == nullptr || target.ElementLength() < 9) return {};
-  const PollerCounters& counters = runner_->poller().counters();
-  double* out = target.Data();
-  *out++ = static_cast<double>(counters.polls);
-  *out++ = static_cast<double>(counters.wakeUps);
-  *out++ = static_cast<double>(counters.events);
-  *out++ = static_cast<double>(counters.orphanEvents);
-  *out++ = static_cast<double>(counters.timersFired);
-  *out++ = static_cast<double>(counters.systemCalls);
-  *out++ = static_cast<double>(counters.rebuilds);
-  *out++ = runner_->busyMs();
-  *out++ = static_cast<double>(runner_->poller().timers().size());
-  return {};
-}
-
-Napi::Value PollerWrap::close(const Napi::CallbackInfo&) {
-  if (runner_ == nullptr) return {};
+void PollerWrap::close() {
   if (driver_ != nullptr && !runner_->closed()) driver_->close();
-  runner_->close();
+  if (runner_ != nullptr) runner_->close();
   driver_ = nullptr;
   runner_.reset();
-  return {};
 }
 
 void exportPollerClass(Napi::Env env, Napi::Object exports) {

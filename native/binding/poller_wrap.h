@@ -20,14 +20,16 @@ class PollerWrap : public Napi::ObjectWrap<PollerWrap> {
   explicit PollerWrap(const Napi::CallbackInfo& info);
   ~PollerWrap() override;
 
-  TurnRunner* runner() const noexcept { return runner_.get(); }
+  /** Nullptr once it is closed, by close() or by the end of the environment. */
+  TurnRunner* runner() const noexcept {
+    return runner_ == nullptr || runner_->closed() ? nullptr : runner_.get();
+  }
+
+  /** A settle outside a turn, or one of a manual turn, is done. */
+  void settled();
+  void close();
 
  private:
-  Napi::Value runOnce(const Napi::CallbackInfo& info);
-  Napi::Value settled(const Napi::CallbackInfo& info);
-  Napi::Value counters(const Napi::CallbackInfo& info);
-  Napi::Value close(const Napi::CallbackInfo& info);
-
   std::shared_ptr<TurnRunner> runner_;
   Driver* driver_ = nullptr;  // frees itself once closed
 };

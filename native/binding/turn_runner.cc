@@ -2,8 +2,17 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+
+#include "binding/milliseconds.h"
 
 namespace ioloop {
+namespace {
+
+// More timers than memory holds.
+constexpr double kMaxTimers = 1 << 30;
+
+}  // namespace
 
 TurnRunner::TurnRunner(std::unique_ptr<Poller> poller, Napi::Int32Array words,
                        std::size_t maxEvents, Napi::Function dispatch, Napi::Function settle)
@@ -17,18 +26,16 @@ TurnRunner::TurnRunner(std::unique_ptr<Poller> poller, Napi::Int32Array words,
       words_(words.Data(), wordsFor(maxEvents)),
       ready_(reinterpret_cast<ReadyRow*>(words.Data() + kHeaderWords), maxEvents),
       dueWords_(words_.subspan(kHeaderWords + maxEvents * 3, kMaxDue)),
+      // A SharedArrayBuffer's memory is aligned for any element type.
+      timerLog_(reinterpret_cast<double*>(words.Data() + timerLogAt(maxEvents)), kMaxTimerOps * 2),
       due_(kMaxDue) {}
 
 Status TurnRunner::fill(Timeout timeout) noexcept {
-  // Only now may the ids that the last turn fired come to mean other timers.
-  for (const TimerId id : std::span(due_).first(dueCount_))
-    if (!poller_->timers().pending(id)) poller_->timers().release(id);
-  dueCount_ = 0;
+  applyTimerOps();
   const auto counts = poller_->turn({ready_, due_}, timeout);
   words_[kReadyCount] = words_[kDueCount] = 0;
   words_[kTurns] = static_cast<std::int32_t>(poller_->counters().polls);
   if (!counts) return counts.error();
-  dueCount_ = counts->due;
   words_[kReadyCount] = static_cast<std::int32_t>(counts->ready);
   words_[kDueCount] = static_cast<std::int32_t>(counts->due);
   for (std::size_t i = 0; i < counts->due; ++i) dueWords_[i] = static_cast<std::int32_t>(due_[i]);
@@ -49,6 +56,27 @@ CallOutcome TurnRunner::run(Napi::Env env) {
   arm();
   addBusy(begin);
   return outcome;
+}
+
+void TurnRunner::arm() noexcept {
+  applyTimerOps();
+  (void)poller_->armEarliest();
+}
+
+void TurnRunner::applyTimerOps() noexcept {
+  const auto noted = static_cast<std::size_t>(std::max(words_[kTimerOps], 0));
+  words_[kTimerOps] = 0;
+  TimerHeap& timers = poller_->timers();
+  for (std::size_t op = 0; op < std::min(noted, kMaxTimerOps); ++op) {
+    const double whenMs = timerLog_[op * 2];
+    const double id = timerLog_[op * 2 + 1];
+    // The memory is JavaScript's as well: what makes no sense is no operation.
+    if (!(id >= 0 && id < kMaxTimers)) continue;
+    if (std::isnan(whenMs))
+      timers.remove(static_cast<TimerId>(id));
+    else
+      timers.put(static_cast<TimerId>(id), instantAt(whenMs));
+  }
 }
 
 CallOutcome TurnRunner::dispatchOnly(Napi::Env env) {

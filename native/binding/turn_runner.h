@@ -36,16 +36,23 @@ class TurnRunner {
     kWork,        // not 0: settle has errors, pauses or streams to see to
     kDetached,    // not 0: loop.unref() was called
     kTurns,       // turns so far, modulo 2^32
+    kTimerOps,    // operations in the timer log
     kHeaderWords = 16,
   };
   /** Due timers that one turn fires at most; the rest are due in the next. */
   static constexpr std::size_t kMaxDue = 1024;
+  /** Operations on timers that JavaScript notes before it has them carried out. */
+  static constexpr std::size_t kMaxTimerOps = 1024;
   /** Rounds of settling before what is still written waits for the next turn. */
   static constexpr int kMaxSettleRounds = 16;
 
+  /** Where the rows of the timer log begin: (deadline, id) as doubles, so at an even word. */
+  static constexpr std::size_t timerLogAt(std::size_t maxEvents) noexcept {
+    return (kHeaderWords + maxEvents * 3 + kMaxDue + 1) / 2 * 2;
+  }
   /** Words a loop with `maxEvents` rows needs. */
   static constexpr std::size_t wordsFor(std::size_t maxEvents) noexcept {
-    return kHeaderWords + maxEvents * 3 + kMaxDue;
+    return timerLogAt(maxEvents) + kMaxTimerOps * 4;
   }
 
   TurnRunner(std::unique_ptr<Poller> poller, Napi::Int32Array words, std::size_t maxEvents,
@@ -67,7 +74,13 @@ class TurnRunner {
   CallOutcome dispatchOnly(Napi::Env env);
 
   /** Arms the earliest deadline. */
-  void arm() noexcept { (void)poller_->armEarliest(); }
+  void arm() noexcept;
+
+  /**
+   * Carries out what JavaScript has noted of its timers since the last time: making, moving and
+   * cancelling one costs it no call.
+   */
+  void applyTimerOps() noexcept;
 
   /** No JavaScript is called after this. */
   void close() noexcept { closed_ = true; }
@@ -92,8 +105,8 @@ class TurnRunner {
   std::span<std::int32_t> words_;
   std::span<ReadyRow> ready_;
   std::span<std::int32_t> dueWords_;
+  std::span<double> timerLog_;
   std::vector<TimerId> due_;
-  std::size_t dueCount_ = 0;
   double busyMs_ = 0;
   bool closed_ = false;
 };

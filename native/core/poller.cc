@@ -116,26 +116,34 @@ Result<TurnCounts> Poller::turn(const TurnTables& tables, Timeout timeout) noexc
   const Instant now = now_();
   counts.due = timers_.popDue(now, tables.due);
   counters_.timersFired += counts.due;
+  if (counts.due > 0) lastFired_ = now;
   if (*waited > 0 || counts.due > 0) ++counters_.wakeUps;
   if (armed_ && *armed_ <= now) armed_.reset();
   return counts;
 }
 
-Timeout Poller::untilDeadline() const noexcept {
+std::optional<Instant> Poller::nextTimerTurn() const noexcept {
   const auto earliest = timers_.earliest();
   if (!earliest || *earliest == kNever) return std::nullopt;
-  return std::max(*earliest - now_(), std::chrono::nanoseconds{0});
+  if (timers_.size() < kManyTimers) return earliest;
+  return std::max(*earliest, lastFired_ + kTimerSpacing);
+}
+
+Timeout Poller::untilDeadline() const noexcept {
+  const auto next = nextTimerTurn();
+  if (!next) return std::nullopt;
+  return std::max(*next - now_(), std::chrono::nanoseconds{0});
 }
 
 Status Poller::armEarliest() noexcept {
-  const auto earliest = timers_.earliest();
-  if (!earliest || *earliest == kNever) return {};
+  const auto next = nextTimerTurn();
+  if (!next) return {};
   // An armed deadline that has passed unseen has made pollableFd() readable: a turn is coming,
   // forgets it, and this is called again.
-  if (armed_ && *armed_ <= *earliest) return {};
+  if (armed_ && *armed_ <= *next) return {};
   ++counters_.systemCalls;
-  if (const Status status = backend_->arm(earliest); !status) return status;
-  armed_ = earliest;
+  if (const Status status = backend_->arm(next); !status) return status;
+  armed_ = next;
   return {};
 }
 

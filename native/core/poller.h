@@ -97,7 +97,17 @@ class Poller {
   Result<TurnCounts> turn(const TurnTables& tables, Timeout timeout) noexcept;
 
   TimerHeap& timers() noexcept { return timers_; }
-  /** Until the next deadline: 0 when one has passed, nothing when there is none. */
+  const TimerHeap& timers() const noexcept { return timers_; }
+
+  /** From this many timers on, those that come due close together share a wake-up. */
+  static constexpr std::size_t kManyTimers = 1000;
+  /** How far apart wake-ups for timers then are. No timer is early, none later than this. */
+  static constexpr std::chrono::milliseconds kTimerSpacing{1};
+
+  /**
+   * Until the next wake-up for a timer: 0 when its time has passed, nothing when there is none.
+   * With kManyTimers pending it is at least kTimerSpacing after the last that fired some.
+   */
   Timeout untilDeadline() const noexcept;
 
   /**
@@ -138,6 +148,8 @@ class Poller {
   Poller(MakeBackend makeBackend, ClockReader now, std::unique_ptr<Backend> backend, Waker waker,
          UniqueFd pollable) noexcept;
 
+  /** When a turn is due for the timers' sake. */
+  std::optional<Instant> nextTimerTurn() const noexcept;
   Row* findRow(int fd) const noexcept;
   Row& rowFor(int fd);
   Status update(int fd, Ready before, Ready after) noexcept;
@@ -154,6 +166,7 @@ class Poller {
   int interruptSource_ = -1;
   TimerHeap timers_;
   std::optional<Instant> armed_;
+  Instant lastFired_{};                       // when a turn last found timers due
   std::vector<std::unique_ptr<Page>> pages_;  // by descriptor number
   std::unordered_map<int, FileIdentity> paused_;
   std::vector<Event> events_;

@@ -26,6 +26,18 @@ TimerId TimerHeap::schedule(Instant deadline) {
   return id;
 }
 
+void TimerHeap::put(TimerId id, Instant deadline) {
+  if (id >= places_.size())
+    places_.resize(std::max<std::size_t>(id + 1, 2 * places_.size()), kNotInHeap);
+  reschedule(id, deadline);
+}
+
+bool TimerHeap::remove(TimerId id) noexcept {
+  if (!pending(id)) return false;
+  removeAt(places_[id]);
+  return true;
+}
+
 void TimerHeap::reschedule(TimerId id, Instant deadline) {
   const Entry entry{deadline, nextSequence_++, id};
   const std::uint32_t place = places_[id];
