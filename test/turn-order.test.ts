@@ -3,11 +3,11 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 
-import { IOLoop } from '../src/index.ts';
+import { IOLoop, type TimerHandle } from '../src/index.ts';
 import { driven, onEmptyStack, signal } from './support/driven.ts';
 import { Sockets } from './support/sockets.ts';
 import { suite } from './support/suite.ts';
-import { passes } from './support/turns.ts';
+import { neverCalled, passes } from './support/turns.ts';
 import { within } from './support/within.ts';
 
 for (const drive of ['node', 'manual'] as const) {
@@ -101,6 +101,24 @@ suite('callbacks asked for outside of a turn', (test) => {
     });
     await within(5_000, promise, 'the callback');
     assert.equal(order, ['tick', 'microtask', 'callback']);
+  });
+
+  test('and what a callback and its continuations change costs one system call', async ({ loop }) => {
+    await passes(2);
+    const before = loop.metrics().systemCalls;
+    const timers = await new Promise<TimerHandle[]>((resolve) => {
+      setImmediate(async () => {
+        const made: TimerHandle[] = [];
+        for (let i = 0; i < 5; i++) {
+          made.push(loop.callLater(1e6 - i, neverCalled));
+          await null;
+        }
+        resolve(made);
+      });
+    });
+    await passes(2);
+    assert.is(loop.metrics().systemCalls - before, 1, 'the earliest deadline was armed once');
+    for (const timer of timers) timer.cancel();
   });
 
   for (const where of ['tick', 'microtask', 'immediate', 'timer'] as const)
