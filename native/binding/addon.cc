@@ -29,7 +29,7 @@ napi_value reportFatal(napi_env env, napi_callback_info info) {
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment);
   Environment::of(env).hasLibuv = hasLibuv(env);
-  Napi::Array names = Napi::Array::New(env);
+  const Napi::Array names = Napi::Array::New(env);
   for (const BackendRow& row : backends())
     names.Set(names.Length(), Napi::String::New(env, row.name.data(), row.name.size()));
   exports.Set("backends", names);

@@ -44,7 +44,7 @@ Napi::Value keepOrThrow(Napi::Env env, Result<UniqueFd> made) {
 }
 
 Napi::Value listen(const Napi::CallbackInfo& info) {
-  const Napi::Object options = info[0].As<Napi::Object>();
+  const auto options = info[0].As<Napi::Object>();
   const auto address = addressOf(options);
   if (!address) return keepOrThrow(info.Env(), address.error());
   return keepOrThrow(

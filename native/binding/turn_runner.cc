@@ -102,7 +102,7 @@ CallOutcome TurnRunner::call(Napi::Env env, const Napi::FunctionReference& funct
   napi_callback_scope scope = nullptr;
   napi_open_callback_scope(env, resource_.Value(), *context_, &scope);
   napi_value result = nullptr;
-  napi_status status =
+  const napi_status status =
       napi_call_function(env, resource_.Value(), function.Value(), 0, nullptr, &result);
   napi_value exception = nullptr;
   bool pending = false;
