@@ -91,6 +91,8 @@ class QueuedCallback extends AsyncResource {
   }
 }
 
+const NO_CALLBACKS: readonly QueuedCallback[] = [];
+
 /** Somebody who waits for stop(). */
 interface Stoppable {
   stopped(): void;
@@ -521,8 +523,9 @@ export class IOLoop {
 
   // The addon calls this once a turn, with the tables filled.
   readonly #dispatch = (): void => {
-    const callbacks = this.#callbacks;
-    if (callbacks.length > 0) this.#callbacks = [];
+    // What this turn's timers and handlers ask for waits for the next.
+    const callbacks = this.#callbacks.length > 0 ? this.#callbacks : NO_CALLBACKS;
+    if (callbacks !== NO_CALLBACKS) this.#callbacks = [];
     if (this.#tables.dueCount > 0) this.#timers.fire(this.#runTimer);
     if (this.#tables.readyCount > 0) this.#handlers.dispatch(this.#runHandler);
     for (const callback of callbacks) {

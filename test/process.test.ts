@@ -168,18 +168,19 @@ suite('a storm of signals', { limitMs: 60_000 }, (test) => {
         `
         import { IOLoop } from 'ioloop';
         const loop = new IOLoop({ drive: '${drive}' });
-        let signals = 0, early = 0, fired = 0, woken = 0;
+        let signals = 0, early = 0, fired = 0, heard = 0;
         process.on('SIGALRM', () => { signals++; });
-        const waker = loop.createWaker(() => { woken++; });
+        const waker = loop.createWaker(() => { heard = fired; });
         const next = () => {
           const due = loop.time() + 1.5;
           loop.callAt(due, () => {
             if (loop.time() < due) early++;
+            fired++;
             waker.wake();
-            if (++fired < 200) return next();
+            if (fired < 200) return next();
             loop.addCallback(() => {
               waker.close();
-              console.log(JSON.stringify([early, fired, woken >= 199, signals > 0]));
+              console.log(JSON.stringify([early, fired, heard, signals > 0]));
               process.exit();
             });
           });
@@ -203,6 +204,6 @@ suite('a storm of signals', { limitMs: 60_000 }, (test) => {
       storm();
       const { stdout, stderr, code } = await child.result;
       assert.is(code, 0, stderr);
-      assert.equal(JSON.parse(stdout.split('\n')[1] ?? stdout), [0, 200, true, true]);
+      assert.equal(JSON.parse(stdout.split('\n')[1] ?? stdout), [0, 200, 200, true]);
     });
 });

@@ -62,6 +62,36 @@ for (const drive of ['node', 'manual'] as const) {
       assert.ok(order.includes('callback 1'));
     });
 
+    for (const phase of ['timer', 'handler', 'waker'] as const)
+      test(`leaves the callbacks that a ${phase} asks for to the next, and each runs once`, async ({
+        loop,
+        defer,
+      }) => {
+        const fd = new Sockets(defer).ended();
+        const turns: number[] = [];
+        const { promise, fire } = signal();
+        const ask = (): void => {
+          loop.removeHandler(fd);
+          const asked = loop.metrics().turns;
+          const note = (): void => {
+            turns.push(loop.metrics().turns - asked);
+          };
+          loop.addCallback(() => {
+            note();
+            loop.addCallback(note);
+          });
+          loop.addCallback(note);
+          loop.callLater(10, fire);
+        };
+        if (phase === 'timer') loop.callLater(0, ask);
+        if (phase === 'handler') loop.addHandler(fd, ask, 1);
+        const waker = loop.createWaker(ask);
+        if (phase === 'waker') waker.wake();
+        await driven(loop, promise, 'what came after them');
+        waker.close();
+        assert.equal(turns, [1, 1, 2]);
+      });
+
     test('settles after its microtasks: a promise that is done by then pauses nothing', async ({
       loop,
       defer,

@@ -15,7 +15,12 @@ export function onEmptyStack<T>(body: () => T): Promise<T> {
 }
 
 /** Awaits `promise` within the limit; gives `loop` turns meanwhile if it is driven by hand. */
-export async function driven<T>(loop: IOLoop, promise: Promise<T>, what: string): Promise<T> {
+export async function driven<T>(
+  loop: IOLoop,
+  promise: Promise<T>,
+  what: string,
+  limitMs = 10_000,
+): Promise<T> {
   let done = false;
   const turn = (): void => {
     if (done || loop.fd < 0) return;
@@ -24,7 +29,7 @@ export async function driven<T>(loop: IOLoop, promise: Promise<T>, what: string)
   };
   if (loop.drive === 'manual') setImmediate(turn);
   try {
-    return await within(10_000, promise, what);
+    return await within(limitMs, promise, what);
   } finally {
     done = true;
   }
