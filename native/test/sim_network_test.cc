@@ -20,16 +20,20 @@ ssize_t send(const UniqueFd& fd, const std::string& text) {
   return size < 0 ? -errno : size;
 }
 
-/** What was read; "" at the end; "!errno" for a failure. */
+/** What `receive` returns for a failure with `code`. */
+std::string failure(int code) {
+  // Not operator+: GCC 12 warns of the insert in its own: https://gcc.gnu.org/PR105651
+  return std::string("!").append(std::to_string(code));
+}
+
+/** What was read; "" at the end; `failure(errno)`. */
 std::string receive(const UniqueFd& fd, std::size_t most = 1 << 20) {
   std::string text(most, '\0');
   const ssize_t size = sys().recv(fd.get(), text.data(), text.size(), 0);
-  if (size < 0) return "!" + std::to_string(errno);
+  if (size < 0) return failure(errno);
   text.resize(static_cast<std::size_t>(size));
   return text;
 }
-
-std::string failure(int code) { return "!" + std::to_string(code); }
 
 int errorOf(int result) { return result < 0 ? errno : 0; }
 
