@@ -124,6 +124,24 @@ function readPort(text: string, name: string): number {
   throw new RangeError(`--${name} must be a port from 0 to 65535, not ${JSON.stringify(text)}`);
 }
 
+/** The loop's own metrics, once a second. */
+function printStatus(service: Service): void {
+  const { loop } = service;
+  const status = new PeriodicCallback(
+    () => {
+      const { turns, events, busyMs, handlers } = loop.metrics();
+      const busy = busyMs.toFixed(1);
+      console.log(
+        `turns ${turns}  events ${events}  busy ${busy} ms  descriptors ${handlers}  served ${service.served}`,
+      );
+    },
+    1000,
+    { loop },
+  );
+  status.start();
+  loop.onStop(() => status.stop());
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -136,33 +154,29 @@ async function main(): Promise<void> {
   // With --once nobody needs to know the ports, so that two runs side by side do not collide.
   const wanted = (name: 'poem-port' | 'echo-port'): number =>
     values.once ? 0 : readPort(values[name], name);
+  const wantedPoemPort = wanted('poem-port');
+  const wantedEchoPort = wanted('echo-port');
   const loop = new IOLoop({ backend: values.backend });
-  const service = new Service(loop);
-  const poemPort = servePoem(service, wanted('poem-port'));
-  const echoPort = serveEcho(service, wanted('echo-port'));
-  console.log(`ioloop on ${loop.backend}, process ${process.pid}`);
-  console.log(`  a poem:  nc 127.0.0.1 ${poemPort}`);
-  console.log(`  an echo: nc 127.0.0.1 ${echoPort}`);
-  loop.onStop(() => service.close());
-
-  if (values.once) {
-    await serveOneClientOfEach(poemPort, echoPort);
-  } else {
-    console.log('Ctrl-C ends it.');
-    const status = new PeriodicCallback(() => {
-      const { turns, events, busyMs, handlers } = loop.metrics();
-      const busy = busyMs.toFixed(1);
-      console.log(
-        `turns ${turns}  events ${events}  busy ${busy} ms  descriptors ${handlers}  served ${service.served}`,
-      );
-    }, 1000);
-    status.start();
-    loop.onStop(() => status.stop());
-    process.once('SIGINT', () => loop.stop()).once('SIGTERM', () => loop.stop());
+  try {
+    const service = new Service(loop);
+    loop.onStop(() => service.close());
+    const poemPort = servePoem(service, wantedPoemPort);
+    const echoPort = serveEcho(service, wantedEchoPort);
+    console.log(`ioloop on ${loop.backend}, process ${process.pid}`);
+    console.log(`  a poem:  nc 127.0.0.1 ${poemPort}`);
+    console.log(`  an echo: nc 127.0.0.1 ${echoPort}`);
+    if (values.once) {
+      await serveOneClientOfEach(poemPort, echoPort);
+      loop.stop();
+    } else {
+      console.log('Ctrl-C ends it.');
+      printStatus(service);
+      process.once('SIGINT', () => loop.stop()).once('SIGTERM', () => loop.stop());
+    }
+    await loop.start();
+  } finally {
+    await loop.close();
   }
-  if (values.once) loop.stop();
-  await loop.start();
-  await loop.close();
 }
 
 main().catch((error: unknown) => {
