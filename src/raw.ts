@@ -11,7 +11,7 @@ import { isIP } from 'node:net';
 import { type Address, toAddress } from './address.ts';
 import { checkBoolean, checkFd, checkInteger, checkOptions, invalidArgument } from './arguments.ts';
 import { SystemError, type SystemErrorSubject } from './errors.ts';
-import { addon, type NativeTarget } from './native.ts';
+import { addon, type NativeTarget, recv as nativeRecv, send as nativeSend } from './native.ts';
 
 /** Where to listen or to connect: an IP literal (no name: nothing is resolved here) and a port, or a path. */
 export type SocketTarget = { host?: string | undefined; port: number } | { path: string };
@@ -76,19 +76,23 @@ export function socketError(fd: number): number {
 /** Bytes received into `target`, 0 at the end of the stream, or -errno; recv(2). */
 export function recv(fd: number, target: Uint8Array, offset?: number, length?: number): number {
   checkFd(fd);
+  checkBuffer(target, 'target');
+  if (offset === undefined && length === undefined) return nativeRecv(fd, target);
   const from = offset ?? 0;
-  const size = length ?? checkBuffer(target, 'target').length - from;
-  checkRange(target, 'target', from, size);
-  return addon().recv(fd, target, from, size);
+  const size = length ?? target.length - from;
+  checkRange(target, from, size);
+  return nativeRecv(fd, target, from, size);
 }
 
 /** Bytes of `source` that the kernel took, or -errno; send(2) with MSG_NOSIGNAL. */
 export function send(fd: number, source: Uint8Array, offset?: number, length?: number): number {
   checkFd(fd);
+  checkBuffer(source, 'source');
+  if (offset === undefined && length === undefined) return nativeSend(fd, source);
   const from = offset ?? 0;
-  const size = length ?? checkBuffer(source, 'source').length - from;
-  checkRange(source, 'source', from, size);
-  return addon().send(fd, source, from, size);
+  const size = length ?? source.length - from;
+  checkRange(source, from, size);
+  return nativeSend(fd, source, from, size);
 }
 
 /** Ends our half of the connection: the peer reads the end, and we go on reading; shutdown(2). */
@@ -135,13 +139,11 @@ export function toSystemError(result: number, syscall: string): SystemError {
   return new SystemError(result, syscall);
 }
 
-function checkBuffer(value: unknown, name: string): Uint8Array {
+function checkBuffer(value: unknown, name: string): void {
   if (!(value instanceof Uint8Array)) throw invalidArgument(name, 'a Uint8Array', value);
-  return value;
 }
 
-function checkRange(buffer: Uint8Array, name: string, offset: number, length: number): void {
-  checkBuffer(buffer, name);
+function checkRange(buffer: Uint8Array, offset: number, length: number): void {
   checkInteger(offset, 'offset', 0, buffer.length);
   checkInteger(length, 'length', 0, buffer.length - offset);
 }

@@ -20,7 +20,7 @@ class Arguments {
  public:
   Arguments(napi_env env, napi_callback_info info) noexcept : env_(env) {
     std::size_t count = N;
-    if (napi_get_cb_info(env, info, &count, values_.data(), &self_, nullptr) != napi_ok) count = 0;
+    if (napi_get_cb_info(env, info, &count, values_.data(), &self_, &data_) != napi_ok) count = 0;
     count_ = count < N ? count : N;
   }
 
@@ -29,6 +29,12 @@ class Arguments {
   T* self() const noexcept {
     void* data = nullptr;
     return napi_unwrap(env_, self_, &data) == napi_ok ? static_cast<T*>(data) : nullptr;
+  }
+
+  /** What the function was exported with. */
+  template <typename T>
+  T& data() const noexcept {
+    return *static_cast<T*>(data_);
   }
 
   std::optional<double> number(std::size_t index) const noexcept {
@@ -79,6 +85,7 @@ class Arguments {
 
   napi_env env_;
   napi_value self_ = nullptr;
+  void* data_ = nullptr;
   std::size_t count_ = 0;
   std::array<napi_value, N> values_{};
 };

@@ -17,6 +17,13 @@ struct Environment {
   Napi::FunctionReference pollerClass;
   /** Whether Node's own loop can drive ours: hasLibuv(). */
   bool hasLibuv = false;
+  /**
+   * Where recv and send leave their result: making a JavaScript number costs a third of such a
+   * call, and reading a word costs nothing. Memory of `resultMemory`, which src/native.ts never
+   * gives away.
+   */
+  std::int32_t* result = nullptr;
+  Napi::Reference<Napi::Int32Array> resultMemory;
   /** Descriptors that ioloop/raw made here and closeFd() has not closed. */
   std::unordered_set<int> descriptors;
   /** Wakers that were made here. */

@@ -9,10 +9,11 @@ void exportWakerFunctions(Napi::Env env, Napi::Object exports);
 void exportSocketFunctions(Napi::Env env, Napi::Object exports);
 void exportInotifyFunctions(Napi::Env env, Napi::Object exports);
 
-/** Exports a function that reads its arguments by Arguments<N>. */
-inline void exportHot(Napi::Env env, Napi::Object exports, const char* name, napi_callback call) {
+/** Exports a function that reads its arguments, and `data`, by Arguments<N>. */
+inline void exportHot(Napi::Env env, Napi::Object exports, const char* name, napi_callback call,
+                      void* data = nullptr) {
   napi_value function = nullptr;
-  napi_create_function(env, name, NAPI_AUTO_LENGTH, call, nullptr, &function);
+  napi_create_function(env, name, NAPI_AUTO_LENGTH, call, data, &function);
   exports.Set(name, Napi::Value(env, function));
 }
 

@@ -80,24 +80,29 @@ napi_value pendingError(napi_env env, napi_callback_info info) {
   return toNumber(env, status ? 0 : toNegative(status.error()));
 }
 
-/** The part of the buffer that (fd, buffer, offset, length) names; src/raw.ts checked the range. */
-std::span<std::byte> rangeOf(const Arguments<4>& arguments) {
+/** The part of the buffer that (fd, buffer[, offset, length]) names; src/raw.ts checked the range.
+ */
+std::span<std::byte> rangeOf(const Arguments<4>& arguments) noexcept {
   const auto bytes = arguments.bytes(1);
-  const std::size_t offset = std::min<std::size_t>(arguments.uint32(2).value_or(0), bytes.size());
-  const std::size_t length = arguments.uint32(3).value_or(0);
-  return bytes.subspan(offset, std::min(length, bytes.size() - offset));
+  const auto offset = arguments.uint32(2);
+  if (!offset) return bytes;
+  const auto rest = bytes.subspan(std::min<std::size_t>(*offset, bytes.size()));
+  return rest.first(std::min<std::size_t>(arguments.uint32(3).value_or(0), rest.size()));
 }
 
+// Both leave their result in the environment's word.
 napi_value recv(napi_env env, napi_callback_info info) {
   const Arguments<4> arguments(env, info);
-  return toNumber(env, static_cast<std::int32_t>(
-                           recvSome(arguments.int32(0).value_or(-1), rangeOf(arguments))));
+  *arguments.data<Environment>().result =
+      static_cast<std::int32_t>(recvSome(arguments.int32(0).value_or(-1), rangeOf(arguments)));
+  return nullptr;
 }
 
 napi_value send(napi_env env, napi_callback_info info) {
   const Arguments<4> arguments(env, info);
-  return toNumber(env, static_cast<std::int32_t>(
-                           sendSome(arguments.int32(0).value_or(-1), rangeOf(arguments))));
+  *arguments.data<Environment>().result =
+      static_cast<std::int32_t>(sendSome(arguments.int32(0).value_or(-1), rangeOf(arguments)));
+  return nullptr;
 }
 
 Napi::Value shutdown(const Napi::CallbackInfo& info) {
@@ -124,8 +129,13 @@ void exportSocketFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("closeFd", Napi::Function::New(env, closeFd, "closeFd"));
   exportHot(env, exports, "acceptSocket", accept);
   exportHot(env, exports, "socketError", pendingError);
-  exportHot(env, exports, "recv", recv);
-  exportHot(env, exports, "send", send);
+  Environment& environment = Environment::of(env);
+  auto result = Napi::Int32Array::New(env, 1);
+  environment.result = result.Data();
+  environment.resultMemory = Napi::Persistent(result);
+  exports.Set("result", result);
+  exportHot(env, exports, "recv", recv, &environment);
+  exportHot(env, exports, "send", send, &environment);
 }
 
 }  // namespace ioloop

@@ -63,6 +63,15 @@ int kernelSelect(int count, fd_set* read, fd_set* write, fd_set* except, const t
 }
 
 #if defined(__linux__)
+// By number: glibc's own are cancellation points (pthreads(7)), which cost two atomic operations a
+// call as soon as a process has threads, and Node has.
+ssize_t kernelRecv(int fd, void* target, std::size_t size, int flags) {
+  return ::syscall(SYS_recvfrom, fd, target, size, flags, nullptr, nullptr);
+}
+ssize_t kernelSend(int fd, const void* source, std::size_t size, int flags) {
+  return ::syscall(SYS_sendto, fd, source, size, flags, nullptr, 0);
+}
+
 // By number: glibc has a wrapper since 2.35 only, and the kernel the call since 5.11.
 int kernelEpollPwait2([[maybe_unused]] int set, [[maybe_unused]] epoll_event* events,
                       [[maybe_unused]] int count, [[maybe_unused]] const timespec* timeout) {
@@ -118,8 +127,13 @@ const SysTable kKernel{
     .getpeername = ::getpeername,
     .ifNameToIndex = ::if_nametoindex,
     .ifIndexToName = ::if_indextoname,
+#if defined(__linux__)
+    .recv = kernelRecv,
+    .send = kernelSend,
+#else
     .recv = ::recv,
     .send = ::send,
+#endif
     .recvmsg = ::recvmsg,
     .sendmsg = ::sendmsg,
     .poll = kernelPoll,

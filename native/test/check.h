@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <string>
 #include <utility>
@@ -48,6 +49,13 @@ inline bool add(std::string name, std::function<void()> body) {
 inline bool generate(std::function<void()> generator) {
   generators().push_back(std::move(generator));
   return true;
+}
+
+/** How often to do something: `full` when the environment has IOLOOP_LONG=1, else `quick`. */
+template <typename Number>
+Number count(Number quick, Number full) {
+  const char* wanted = std::getenv("IOLOOP_LONG");
+  return wanted != nullptr && std::string(wanted) == "1" ? full : quick;
 }
 
 inline std::atomic<int> failedChecks = 0;  // a test may check in threads

@@ -327,11 +327,12 @@ class RandomChanges {
   std::uint64_t dropped_ = 0;
 };
 
-EVERYWHERE("a million changes inside batches: no stale event is ever delivered") {
+EVERYWHERE("random changes inside batches: no stale event is ever delivered") {
+  const auto count = check::count<std::uint64_t>(50'000, 1'000'000);
   RandomChanges changes(rig);
-  CHECK(changes.run(1'000'000));
-  CHECK(changes.delivered() > 100'000);
-  CHECK(changes.dropped() > 10'000);
+  CHECK(changes.run(count));
+  CHECK(changes.delivered() > count / 10);
+  CHECK(changes.dropped() > count / 100);
 }
 
 // --- Across turns ---
