@@ -1,4 +1,5 @@
 export type { Address, InetAddress, UnixAddress } from './address.ts';
+export type { BackendName } from './backend.ts';
 export {
   AbortError,
   IOLoopError,
@@ -9,7 +10,7 @@ export {
 } from './errors.ts';
 export type { Handler } from './handler.ts';
 export { Interest, Ready } from './interest.ts';
-export { type BackendName, IOLoop, type LoopMetrics, type LoopOptions, type WaitOptions } from './ioloop.ts';
+export { IOLoop, type LoopMetrics, type LoopOptions, type WaitOptions } from './ioloop.ts';
 export { PeriodicCallback } from './periodic-callback.ts';
 export type { TimerHandle } from './timer.ts';
 export { Waker, type WakerHandle } from './waker.ts';

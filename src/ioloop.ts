@@ -1,5 +1,4 @@
 import { AsyncResource } from 'node:async_hooks';
-import { inspect } from 'node:util';
 import {
   checkBoolean,
   checkFd,
@@ -11,17 +10,18 @@ import {
   checkSignal,
   invalidArgument,
 } from './arguments.ts';
-import { AbortError, IOLoopError, SystemError, TimeoutError } from './errors.ts';
-import { type Handler, type HandlerRecord, HandlerTable } from './handler.ts';
+import { type BackendName, chooseBackend, hasNodeDriver, systemCall } from './backend.ts';
+import { type Deferred, deferred } from './deferred.ts';
+import { EntryRunner } from './entry-runner.ts';
+import { IOLoopError, SystemError } from './errors.ts';
+import { type Handler, HandlerTable } from './handler.ts';
 import { ALL_INTERESTS } from './interest.ts';
+import { Lifecycle } from './lifecycle.ts';
 import { addon, drainTicks, monotonicClock, type NativePoller, readCounters, TurnTables } from './native.ts';
 import { Scheduler } from './scheduler.ts';
 import { SlowCallbackMonitor } from './slow-callback.ts';
-import { type Timer, type TimerHandle, TimerQueue } from './timer.ts';
+import { type TimerHandle, TimerQueue } from './timer.ts';
 import { Waker } from './waker.ts';
-
-/** The poller behind a loop. */
-export type BackendName = 'epoll' | 'kqueue' | 'poll' | 'select' | (string & {});
 
 /** How long to wait: ends the waiting with an AbortError or a {@link TimeoutError}. */
 export interface WaitOptions {
@@ -74,12 +74,6 @@ export type LoopMetrics = Readonly<
 const CURRENT = Symbol.for('ioloop.current');
 const MAX_SETTLE_ROUNDS = 16;
 const MANUAL_DESTROY = { requireManualDestroy: true };
-const SYSTEM_CALLS: Readonly<Record<string, string>> = {
-  epoll: 'epoll_ctl',
-  kqueue: 'kevent',
-  poll: 'poll',
-  select: 'select',
-};
 
 /** A callback in the queue; the async context of its making is that of its call. */
 class QueuedCallback extends AsyncResource {
@@ -92,11 +86,6 @@ class QueuedCallback extends AsyncResource {
 }
 
 const NO_CALLBACKS: readonly QueuedCallback[] = [];
-
-/** Somebody who waits for stop(). */
-interface Stoppable {
-  stopped(): void;
-}
 
 /**
  * An event loop on one of the kernel's pollers.
@@ -116,6 +105,8 @@ export class IOLoop {
   readonly #scheduler: Scheduler;
   readonly #timers: TimerQueue;
   readonly #handlers: HandlerTable;
+  readonly #lifecycle: Lifecycle;
+  readonly #runner: EntryRunner;
   readonly #monitor: SlowCallbackMonitor | undefined;
   readonly #wakers = new Set<Waker>();
   readonly #callsSettle: boolean;
@@ -123,14 +114,9 @@ export class IOLoop {
   readonly #born: number;
   readonly #fd: number;
   #callbacks: QueuedCallback[] = [];
-  #stopHooks: (() => void | Promise<void>)[] = [];
-  #stoppables = new Set<Stoppable>();
-  #stopRequested = false;
-  #finishing = 0;
-  #handled = 0;
   // The addon times the turns that it runs itself.
   #manualBusyMs = 0;
-  #closed: PromiseWithResolvers | undefined;
+  #closed: Deferred | undefined;
 
   /** The backends of this build on this system, best first. */
   static get backends(): readonly BackendName[] {
@@ -180,7 +166,9 @@ export class IOLoop {
     this.#scheduler = new Scheduler(this.#poller, this.#tables, this.#settle, onError);
     this.#clock = monotonicClock(this.#poller);
     this.#timers = new TimerQueue(this.#scheduler, this.#clock);
-    this.#handlers = new HandlerTable(this.#scheduler, SYSTEM_CALLS[this.backend] ?? this.backend);
+    this.#lifecycle = new Lifecycle(this.#scheduler, this.#timers);
+    this.#handlers = new HandlerTable(this.#scheduler, systemCall(this.backend));
+    this.#runner = new EntryRunner(this.#scheduler, this.#handlers, this.#monitor);
     this.#born = this.#clock();
     this.#fd = this.#poller.pollableFd();
     if (current ?? currentLoop() === undefined) Reflect.set(globalThis, CURRENT, this);
@@ -328,9 +316,7 @@ export class IOLoop {
    */
   start(): Promise<void> {
     this.#checkOpen('start');
-    const { promise, resolve } = withResolvers();
-    this.#addStoppable({ stopped: resolve });
-    return promise;
+    return this.#lifecycle.start();
   }
 
   /**
@@ -338,17 +324,14 @@ export class IOLoop {
    * next one settles at once.
    */
   stop(): void {
-    // Under way already, and nobody has started anew: no request for the next start().
-    if (this.#scheduler.closed || (this.#finishing > 0 && this.#stoppables.size === 0)) return;
-    this.#stopRequested = true;
-    if (this.#stoppables.size > 0) this.#scheduler.wantWork();
+    if (!this.#scheduler.closed) this.#lifecycle.stop();
   }
 
   /** Calls `hook` when the loop stops: each once, awaited, the last added first (Twisted's shutdown triggers). */
   onStop(hook: () => void | Promise<void>): void {
     checkFunction(hook, 'hook');
     this.#checkOpen('onStop');
-    this.#stopHooks.push(AsyncResource.bind(hook, 'IOLoopStopHook'));
+    this.#lifecycle.onStop(hook);
   }
 
   /**
@@ -365,25 +348,7 @@ export class IOLoop {
     checkSignal(signal, 'options.signal');
     checkMilliseconds(timeoutMs, 'options.timeoutMs');
     this.#checkOpen('run');
-    if (signal?.aborted) throw new AbortError(signal.reason);
-    const { promise: ended, reject } = withResolvers<never>();
-    const stoppable: Stoppable = {
-      stopped: () => reject(new IOLoopError('ERR_IOLOOP_CLOSED', 'the loop stopped before main() was done')),
-    };
-    const onAbort = (): void => reject(new AbortError(signal?.reason));
-    const timer =
-      timeoutMs === Number.POSITIVE_INFINITY
-        ? undefined
-        : this.callLater(timeoutMs, () => reject(new TimeoutError(`main() took more than ${timeoutMs} ms`)));
-    signal?.addEventListener('abort', onAbort, { once: true });
-    this.#addStoppable(stoppable);
-    try {
-      return await Promise.race([main(), ended]);
-    } finally {
-      signal?.removeEventListener('abort', onAbort);
-      timer?.cancel();
-      this.#removeStoppable(stoppable);
-    }
+    return this.#lifecycle.run(main, timeoutMs, signal);
   }
 
   /**
@@ -407,9 +372,9 @@ export class IOLoop {
       throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', "runOnce() of a loop with drive: 'node'");
     const mayWait = this.#tables.callbacks === 0 && !this.#tables.work;
     const result = this.#poller.runOnce(mayWait ? timeoutMs : 0);
-    if (result < 0) throw new SystemError(result, SYSTEM_CALLS[this.backend] ?? this.backend);
+    if (result < 0) throw new SystemError(result, systemCall(this.backend));
     const begunMs = this.#poller.time();
-    const before = this.#handled;
+    const before = this.#runner.count;
     this.#tables.inTurn = true;
     this.#dispatch();
     drainTicks();
@@ -420,7 +385,7 @@ export class IOLoop {
     this.#tables.inTurn = false;
     if (!this.#scheduler.closed) this.#poller.settled();
     this.#manualBusyMs += this.#poller.time() - begunMs;
-    return this.#handled - before;
+    return this.#runner.count - before;
   }
 
   /** How long runOnce() would have nothing to do: 0: work is waiting; Infinity: no deadline. */
@@ -435,7 +400,7 @@ export class IOLoop {
     for (const { kind, fd, referenced } of this.#handlers) all.push({ kind, fd, referenced });
     for (const { referenced } of this.#timers.pending()) all.push({ kind: 'timer', fd: -1, referenced });
     for (const _ of this.#callbacks) all.push({ kind: 'callback', fd: -1, referenced: true });
-    for (const _ of this.#stoppables) all.push({ kind: 'start', fd: -1, referenced: true });
+    for (let i = 0; i < this.#lifecycle.size; i++) all.push({ kind: 'start', fd: -1, referenced: true });
     return all;
   }
 
@@ -490,15 +455,14 @@ export class IOLoop {
     checkOptions(options);
     if (options?.graceMs !== undefined) checkMilliseconds(options.graceMs, 'options.graceMs');
     if (this.#closed !== undefined) return this.#closed.promise;
-    this.#closed = withResolvers();
+    this.#closed = deferred();
     for (const waker of [...this.#wakers]) waker.close();
     this.#scheduler.closed = true;
     this.#timers.clear();
     this.#handlers.clear();
     this.#callbacks = [];
     this.#scheduler.reportErrors();
-    for (const { stopped } of this.#stoppables) stopped();
-    this.#stoppables.clear();
+    this.#lifecycle.clear();
     if (currentLoop() === this) Reflect.deleteProperty(globalThis, CURRENT);
     this.#poller.close();
     if (this.drive === 'manual') this.#closed.resolve();
@@ -526,107 +490,26 @@ export class IOLoop {
     // What this turn's timers and handlers ask for waits for the next.
     const callbacks = this.#callbacks.length > 0 ? this.#callbacks : NO_CALLBACKS;
     if (callbacks !== NO_CALLBACKS) this.#callbacks = [];
-    if (this.#tables.dueCount > 0) this.#timers.fire(this.#runTimer);
-    if (this.#tables.readyCount > 0) this.#handlers.dispatch(this.#runHandler);
+    if (this.#tables.dueCount > 0) this.#timers.fire(this.#runner.runTimer);
+    if (this.#tables.readyCount > 0) this.#handlers.dispatch(this.#runner.runHandler);
     for (const callback of callbacks) {
       if (this.#scheduler.closed) return;
       this.#tables.callbacks--;
       this.#scheduler.unreference();
-      this.#runCallback(callback);
+      this.#runner.runCallback(callback);
     }
     // Where the runtime flushes by itself, settling is a tick of its own, and lets the next turn come.
     if (this.#callsSettle) this.#scheduler.ask();
   };
 
-  readonly #runHandler = (record: HandlerRecord, events: number): void => {
-    this.#handled++;
-    this.#monitor?.begin();
-    try {
-      const result = record.runInAsyncScope(record.handler, undefined, record.fd, events);
-      if (isPromise(result)) this.#handlers.await(record, result);
-    } catch (error) {
-      this.#scheduler.caught(error);
-    }
-    this.#monitor?.end(record, `${record.kind} of fd ${record.fd}`, record.handler);
-  };
-
-  readonly #runTimer = (timer: Timer): void => {
-    this.#runCallable(timer, 'timer');
-  };
-
-  #runCallback(queued: QueuedCallback): void {
-    this.#runCallable(queued, 'callback');
-  }
-
-  #runCallable(callable: Timer | QueuedCallback, kind: string): void {
-    this.#handled++;
-    this.#monitor?.begin();
-    try {
-      const result = callable.runInAsyncScope(callable.callback);
-      if (isPromise(result)) Promise.resolve(result).then(undefined, this.#caught);
-    } catch (error) {
-      this.#scheduler.caught(error);
-    }
-    this.#monitor?.end(callable, kind, callable.callback);
-  }
-
-  readonly #caught = (error: unknown): void => this.#scheduler.caught(error);
-
   readonly #settle = (): void => {
     this.#handlers.settle();
-    if (this.#stopRequested && this.#stoppables.size > 0) void this.#finish();
+    this.#lifecycle.settle();
   };
-
-  async #finish(): Promise<void> {
-    this.#stopRequested = false;
-    this.#finishing++;
-    const stoppables = this.#stoppables;
-    const hooks = this.#stopHooks.reverse();
-    this.#stoppables = new Set();
-    this.#stopHooks = [];
-    for (const hook of hooks) {
-      try {
-        await hook();
-      } catch (error) {
-        this.#scheduler.caught(error);
-      }
-    }
-    this.#finishing--;
-    for (const stoppable of stoppables) {
-      stoppable.stopped();
-      if (!this.#scheduler.closed) this.#scheduler.unreference();
-    }
-  }
-
-  #addStoppable(stoppable: Stoppable): void {
-    this.#stoppables.add(stoppable);
-    this.#scheduler.reference();
-    if (this.#stopRequested) this.#scheduler.wantWork();
-  }
-
-  #removeStoppable(stoppable: Stoppable): void {
-    if (this.#stoppables.delete(stoppable) && !this.#scheduler.closed) this.#scheduler.unreference();
-  }
 
   #checkOpen(what: string): void {
     if (this.#scheduler.closed) throw new IOLoopError('ERR_IOLOOP_CLOSED', `${what}() of a closed loop`);
   }
-}
-
-interface PromiseWithResolvers<T = void> {
-  readonly promise: Promise<T>;
-  readonly resolve: (value: T) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-function withResolvers<T = void>(): PromiseWithResolvers<T> {
-  let resolve: (value: T) => void = () => {};
-  let reject: (error: unknown) => void = () => {};
-  const promise = new Promise<T>((onResolve, onReject) => {
-    resolve = onResolve;
-    reject = onReject;
-  });
-  return { promise, resolve, reject };
 }
 
 function currentLoop(): IOLoop | undefined {
@@ -636,10 +519,6 @@ function currentLoop(): IOLoop | undefined {
 /** `callback` with its arguments; itself where there are none. */
 function bind<A extends readonly unknown[]>(callback: (...args: A) => unknown, args: A): () => unknown {
   return args.length === 0 ? (callback as () => unknown) : () => callback(...args);
-}
-
-function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }
 
 function checkInterest(value: unknown): void {
@@ -652,19 +531,4 @@ function checkInterest(value: unknown): void {
     (value & ~ALL_INTERESTS) !== 0
   )
     throw invalidArgument('interest', 'bits of Interest', value);
-}
-
-/** False: a helper thread gives the turns. `IOLOOP_DRIVER=thread` is for this package's own tests of that. */
-function hasNodeDriver(): boolean {
-  return addon().hasLibuv && process.env.IOLOOP_DRIVER !== 'thread';
-}
-
-function chooseBackend(wanted: unknown): BackendName {
-  const names = IOLoop.backends;
-  const name = wanted === undefined || wanted === 'auto' ? process.env.IOLOOP_BACKEND || names[0] : wanted;
-  if (typeof name === 'string' && names.includes(name)) return name;
-  throw new IOLoopError(
-    'ERR_IOLOOP_UNKNOWN_BACKEND',
-    `no backend ${inspect(name, { depth: 0 })} in this build; there are: ${names.join(', ')}`,
-  );
 }

@@ -27,9 +27,6 @@ export interface TimerHandle {
 const MANUAL_DESTROY = { requireManualDestroy: true };
 const INACTIVE = -1;
 
-/** Runs one entry of a turn, times it and catches what it throws. */
-export type RunEntry = (resource: AsyncResource, callback: () => unknown, kind: string) => void;
-
 /** A timer; the async context of its making is that of its call. */
 export class Timer extends AsyncResource implements TimerHandle {
   /** @internal */
