@@ -23,14 +23,11 @@ export interface WakerOwner {
 export class Waker {
   /** What another thread needs for {@link Waker.from}. */
   readonly handle: WakerHandle;
-  /** The descriptor behind it, -1 when the waker is gone. */
-  readonly fd: number;
   #owner: WakerOwner | null;
 
   /** @internal Loops make them: `loop.createWaker(callback)`. */
   constructor(handle: WakerHandle, owner: WakerOwner | null) {
     this.handle = handle;
-    this.fd = addon().wakerFd(handle.wakerId);
     this.#owner = owner;
   }
 
@@ -39,6 +36,11 @@ export class Waker {
     checkOptions(handle ?? null, 'handle');
     checkInteger(handle.wakerId, 'handle.wakerId', 1, 0xffffffff);
     return new Waker({ wakerId: handle.wakerId }, null);
+  }
+
+  /** The descriptor behind it, -1 when the waker is gone. */
+  get fd(): number {
+    return addon().wakerFd(this.handle.wakerId);
   }
 
   /** Wakes the loop; false when it is gone. Never blocks or throws. */
