@@ -3,13 +3,16 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "core/sys.h"
+
 namespace ioloop {
 namespace {
 
 struct Wakers {
   std::mutex mutex;
   std::unordered_map<std::uint32_t, Waker> byId;
-  std::uint32_t nextId = 1;
+  // Begins anywhere, so that the ids of two copies of the addon in one process do not meet.
+  std::uint32_t nextId = static_cast<std::uint32_t>(monotonicNow().time_since_epoch().count());
 };
 
 // Never destroyed: a thread may wake a loop while the process runs its exit handlers.
@@ -36,6 +39,7 @@ Result<std::uint32_t> WakerRegistry::create() noexcept {
   if (!waker) return waker.error();
   Wakers& all = wakers();
   const std::lock_guard lock(all.mutex);
+  if (all.nextId == 0) ++all.nextId;
   const std::uint32_t id = all.nextId++;
   all.byId.emplace(id, std::move(*waker));
   return id;
