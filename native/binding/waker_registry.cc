@@ -8,11 +8,15 @@
 namespace ioloop {
 namespace {
 
+constexpr std::uint32_t kMaxId = 0x7fffffff;
+
 struct Wakers {
   std::mutex mutex;
   std::unordered_map<std::uint32_t, Waker> byId;
-  // Begins anywhere, so that the ids of two copies of the addon in one process do not meet.
-  std::uint32_t nextId = static_cast<std::uint32_t>(monotonicNow().time_since_epoch().count());
+  // Begins anywhere, so that the ids of two copies of the addon in one process do not meet; below
+  // 2^31, so that an Int32Array carries it to another thread.
+  std::uint32_t nextId =
+      kMaxId & static_cast<std::uint32_t>(monotonicNow().time_since_epoch().count());
 };
 
 // Never destroyed: a thread may wake a loop while the process runs its exit handlers.
@@ -39,8 +43,8 @@ Result<std::uint32_t> WakerRegistry::create() noexcept {
   if (!waker) return waker.error();
   Wakers& all = wakers();
   const std::lock_guard lock(all.mutex);
-  if (all.nextId == 0) ++all.nextId;
-  const std::uint32_t id = all.nextId++;
+  all.nextId = all.nextId >= kMaxId ? 1 : all.nextId + 1;
+  const std::uint32_t id = all.nextId;
   all.byId.emplace(id, std::move(*waker));
   return id;
 }
