@@ -5,11 +5,7 @@
 namespace ioloop {
 namespace {
 
-constexpr std::size_t kArity = 4;
 constexpr std::uint32_t kNotInHeap = ~std::uint32_t{0};
-
-constexpr std::size_t parentOf(std::size_t index) noexcept { return (index - 1) / kArity; }
-constexpr std::size_t firstChildOf(std::size_t index) noexcept { return index * kArity + 1; }
 
 }  // namespace
 
@@ -42,9 +38,9 @@ void TimerHeap::reschedule(TimerId id, Instant deadline) {
   const Entry entry{deadline, nextSequence_++, id};
   const std::uint32_t place = places_[id];
   if (place == kNotInHeap) {
-    heap_.emplace_back();
-    siftUp(heap_.size() - 1, entry);
-  } else if (entry.before(heap_[place])) {
+    if (size_ + kArity > lines_.size() * kArity) lines_.emplace_back();
+    siftUp(size_++, entry);
+  } else if (entry.before(at(place))) {
     siftUp(place, entry);
   } else {
     siftDown(place, entry);
@@ -58,16 +54,16 @@ void TimerHeap::release(TimerId id) noexcept {
 
 std::size_t TimerHeap::popDue(Instant now, std::span<TimerId> due) noexcept {
   std::size_t count = 0;
-  while (count < due.size() && !heap_.empty() && heap_.front().deadline <= now) {
-    due[count++] = heap_.front().id;
+  while (count < due.size() && size_ != 0 && at(0).deadline <= now) {
+    due[count++] = at(0).id;
     removeAt(0);
   }
   return count;
 }
 
 std::optional<Instant> TimerHeap::earliest() const noexcept {
-  if (heap_.empty()) return std::nullopt;
-  return heap_.front().deadline;
+  if (size_ == 0) return std::nullopt;
+  return at(0).deadline;
 }
 
 bool TimerHeap::pending(TimerId id) const noexcept {
@@ -75,13 +71,13 @@ bool TimerHeap::pending(TimerId id) const noexcept {
 }
 
 void TimerHeap::place(std::size_t index, const Entry& entry) noexcept {
-  heap_[index] = entry;
+  at(index) = entry;
   places_[entry.id] = static_cast<std::uint32_t>(index);
 }
 
 void TimerHeap::siftUp(std::size_t index, Entry entry) noexcept {
-  while (index > 0 && entry.before(heap_[parentOf(index)])) {
-    place(index, heap_[parentOf(index)]);
+  while (index > 0 && entry.before(at(parentOf(index)))) {
+    place(index, at(parentOf(index)));
     index = parentOf(index);
   }
   place(index, entry);
@@ -90,24 +86,29 @@ void TimerHeap::siftUp(std::size_t index, Entry entry) noexcept {
 void TimerHeap::siftDown(std::size_t index, Entry entry) noexcept {
   for (;;) {
     const std::size_t first = firstChildOf(index);
-    if (first >= heap_.size()) break;
-    const std::size_t end = std::min(first + kArity, heap_.size());
+    if (first >= size_) break;
+    const std::size_t end = std::min(first + kArity, size_);
+    // The children of these four stand side by side: let them come while these are compared.
+    const std::size_t next = firstChildOf(first);
+    if (next + kArity * kArity <= size_)
+      for (std::size_t child = next; child < next + kArity * kArity; child += kArity)
+        __builtin_prefetch(&at(child));
     std::size_t least = first;
     for (std::size_t child = first + 1; child < end; ++child)
-      if (heap_[child].before(heap_[least])) least = child;
-    if (!heap_[least].before(entry)) break;
-    place(index, heap_[least]);
+      if (at(child).before(at(least))) least = child;
+    if (!at(least).before(entry)) break;
+    place(index, at(least));
     index = least;
   }
   place(index, entry);
 }
 
 void TimerHeap::removeAt(std::size_t index) noexcept {
-  places_[heap_[index].id] = kNotInHeap;
-  const Entry last = heap_.back();
-  heap_.pop_back();
-  if (index == heap_.size()) return;
-  if (index > 0 && last.before(heap_[parentOf(index)]))
+  places_[at(index).id] = kNotInHeap;
+  const Entry last = at(size_ - 1);
+  --size_;
+  if (index == size_) return;
+  if (index > 0 && last.before(at(parentOf(index))))
     siftUp(index, last);
   else
     siftDown(index, last);

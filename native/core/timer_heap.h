@@ -53,14 +53,13 @@ class TimerHeap {
   bool pending(TimerId id) const noexcept;
 
   /** How many timers wait for their deadline. */
-  std::size_t size() const noexcept { return heap_.size(); }
+  std::size_t size() const noexcept { return size_; }
 
  private:
-  /** 16 bytes, so that four children share a cache line. */
   struct Entry {
     Instant deadline;
-    std::uint32_t sequence;
-    TimerId id;
+    std::uint32_t sequence = 0;
+    TimerId id = 0;
 
     bool before(const Entry& other) const noexcept {
       if (deadline != other.deadline) return deadline < other.deadline;
@@ -68,14 +67,32 @@ class TimerHeap {
       return static_cast<std::int32_t>(sequence - other.sequence) < 0;
     }
   };
+  static constexpr std::size_t kArity = 4;
+  /** Four siblings share one cache line, so that a level costs one miss. */
+  struct alignas(64) Siblings {
+    Entry entries[kArity];
+  };
+  static_assert(sizeof(Siblings) == 64);
 
+  static constexpr std::size_t parentOf(std::size_t index) noexcept { return (index - 1) / kArity; }
+  static constexpr std::size_t firstChildOf(std::size_t index) noexcept {
+    return index * kArity + 1;
+  }
+  /** The root, index 0, stands last in a line of its own, so that its children begin the next. */
+  Entry& at(std::size_t index) noexcept {
+    return lines_[(index + kArity - 1) / kArity].entries[(index + kArity - 1) % kArity];
+  }
+  const Entry& at(std::size_t index) const noexcept {
+    return lines_[(index + kArity - 1) / kArity].entries[(index + kArity - 1) % kArity];
+  }
   void place(std::size_t index, const Entry& entry) noexcept;
   void siftUp(std::size_t index, Entry entry) noexcept;
   void siftDown(std::size_t index, Entry entry) noexcept;
   void removeAt(std::size_t index) noexcept;
 
-  std::vector<Entry> heap_;
-  std::vector<std::uint32_t> places_;  // by id: its index in heap_, or one of the marks below it
+  std::vector<Siblings> lines_;
+  std::size_t size_ = 0;
+  std::vector<std::uint32_t> places_;  // by id: its index in the heap, or that it has none
   std::vector<TimerId> free_;
   std::uint32_t nextSequence_ = 0;
 };
