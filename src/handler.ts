@@ -25,7 +25,7 @@ export class HandlerRecord extends AsyncResource {
   pending = false;
   /** Whether the kernel watches nothing meanwhile. */
   paused = false;
-  /** Whether it is one-shot and has been told: silent until update(). */
+  /** Whether it is one-shot and has been told: silent until update(), also in a set that was built anew. */
   spent = false;
 
   constructor(fd: number, handler: Handler, interest: number, kind: HandlerKind) {
@@ -115,7 +115,7 @@ export class HandlerTable {
     for (let row = 0; row < count && !this.#scheduler.closed; row++) {
       const record = this.#records[tables.readyFd(row)];
       const events =
-        record === undefined || record.generation !== tables.readyGeneration(row)
+        record === undefined || record.spent || record.generation !== tables.readyGeneration(row)
           ? 0
           : tables.readyBits(row) & (record.interest | ALWAYS_REPORTED);
       if (record === undefined || events === 0) {

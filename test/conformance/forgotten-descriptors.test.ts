@@ -131,3 +131,30 @@ for (const backend of IOLoop.backends) {
     });
   });
 }
+
+// Poll and select have no one-shots.
+for (const backend of IOLoop.backends.filter((name) => name === 'epoll' || name === 'kqueue')) {
+  suite(`one-shots on ${backend}`, { backend }, (test) => {
+    test('stay silent when a closed descriptor makes the loop build itself a new set', async ({
+      loop,
+      defer,
+    }) => {
+      const sockets = new Sockets(defer);
+      const [fd, far] = sockets.pair();
+      const spent = sockets.ended();
+      let told = 0;
+      loop.addHandler(spent, () => void told++, Interest.READ | Interest.ONESHOT);
+      loop.addHandler(fd, neverCalled, Interest.READ);
+      await holdElsewhere(fd, defer);
+      sockets.close(fd);
+      loop.removeHandler(fd);
+      poke(far);
+      await turnsIn(50, loop);
+      assert.is(told, 1);
+      loop.updateHandler(spent, Interest.READ | Interest.ONESHOT);
+      await nextTurn(loop);
+      assert.is(told, 2);
+      loop.removeHandler(spent);
+    });
+  });
+}
