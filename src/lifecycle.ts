@@ -14,6 +14,7 @@ export class Lifecycle {
   #hooks: (() => unknown)[] = [];
   #waiting = new Set<OnStopped>();
   #stopRequested = false;
+  /** How many wait for hooks that are running. */
   #stopping = 0;
 
   constructor(scheduler: Scheduler, timers: TimerQueue) {
@@ -23,7 +24,7 @@ export class Lifecycle {
 
   /** How many start() and run() keep the process alive. */
   get size(): number {
-    return this.#waiting.size;
+    return this.#scheduler.closed ? 0 : this.#waiting.size + this.#stopping;
   }
 
   /** Settles when the loop has stopped. */
@@ -49,6 +50,8 @@ export class Lifecycle {
   async run<T>(main: () => T | Promise<T>, timeoutMs: number, signal: AbortSignal | undefined): Promise<T> {
     if (signal?.aborted) throw new AbortError(signal.reason);
     const { promise: ended, reject } = deferred<never>();
+    // main() may end the waiting and then throw: nobody races with it any more.
+    ended.catch(() => {});
     const onAbort = (): void => reject(new AbortError(signal?.reason));
     const onStopped = (): void =>
       reject(new IOLoopError('ERR_IOLOOP_CLOSED', 'the loop stopped before main() was done'));
@@ -80,8 +83,8 @@ export class Lifecycle {
 
   async #finish(): Promise<void> {
     this.#stopRequested = false;
-    this.#stopping++;
     const waiting = this.#waiting;
+    this.#stopping += waiting.size;
     const hooks = this.#hooks.reverse();
     this.#waiting = new Set();
     this.#hooks = [];
@@ -92,7 +95,7 @@ export class Lifecycle {
         this.#scheduler.caught(error);
       }
     }
-    this.#stopping--;
+    this.#stopping -= waiting.size;
     for (const onStopped of waiting) {
       onStopped();
       if (!this.#scheduler.closed) this.#scheduler.unreference();

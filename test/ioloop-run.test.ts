@@ -127,6 +127,19 @@ suite('onStop()', (test) => {
     assert.equal(order, [...hooks, 'started', 'started']);
   });
 
+  test('start() keeps the process alive while hooks run, and is listed as what does', async ({ loop }) => {
+    const listed: unknown[] = [];
+    loop.onStop(async () => {
+      await passes(1);
+      listed.push(...loop.resources());
+    });
+    const started = loop.start();
+    loop.stop();
+    await within(5_000, started, 'the end of start()');
+    assert.equal(listed, [{ kind: 'start', fd: -1, referenced: true }]);
+    assert.equal(loop.resources(), []);
+  });
+
   test('hooks that fail are reported, and the others run', async ({ defer }) => {
     const reported: unknown[] = [];
     const loop = new IOLoop({ current: false, onError: (error) => void reported.push(error) });
@@ -226,6 +239,17 @@ suite('run()', (test) => {
     });
     assert.ok(TimeoutError.is(await rejection(loop.run(() => main, { timeoutMs: 1 }))));
     fail(new Error('too late to matter'));
+    await passes(3);
+  });
+
+  test('leaves no rejection behind when main ends the waiting itself, then throws', async ({ loop }) => {
+    const controller = new AbortController();
+    const error = new Error('thrown');
+    const main = (): never => {
+      controller.abort();
+      throw error;
+    };
+    assert.is(await rejection(loop.run(main, { signal: controller.signal })), error);
     await passes(3);
   });
 
