@@ -17,6 +17,8 @@ export class PeriodicCallback {
   #timer: TimerHandle | undefined;
   #nextMs = 0;
   #running = false;
+  /** Whether a promise of the callback is pending: also one of before a stop() and a start(). */
+  #calling = false;
 
   /**
    * @param periodMs Milliseconds, more than 0; fractions count.
@@ -45,10 +47,10 @@ export class PeriodicCallback {
   /** Begins; the first call is one period from now. Does nothing when it runs. */
   start(): void {
     if (this.#running) return;
-    this.#running = true;
     const loop = this.#loop ?? IOLoop.current();
     this.#nextMs = loop.time();
     this.#schedule(loop);
+    this.#running = true;
   }
 
   /** Ends; a call under way finishes, none follows. */
@@ -74,9 +76,12 @@ export class PeriodicCallback {
     this.#nextMs += Math.max(1, Math.floor(behindMs / this.#periodMs) + 1) * this.#periodMs;
     const offsetMs = this.#jitter * (Math.random() - 0.5) * this.#periodMs;
     const timer = loop.callAt(this.#nextMs + offsetMs, async () => {
+      if (this.#calling) return this.#scheduleUnlessClosed(loop);
+      this.#calling = true;
       try {
         await this.#callback();
       } finally {
+        this.#calling = false;
         // Stopped, or stopped and started again, while the callback ran: another timer leads.
         if (this.#timer === timer) this.#scheduleUnlessClosed(loop);
       }

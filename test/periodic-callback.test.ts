@@ -198,6 +198,39 @@ suite('PeriodicCallback', (test) => {
     assert.is(loop.metrics().timers, 0);
   });
 
+  test('begun anew while a promise is pending does not overlap with that', async ({ loop }) => {
+    const { promise, fire } = signal();
+    let pending = 0;
+    let most = 0;
+    let calls = 0;
+    const periodic = new PeriodicCallback(async () => {
+      most = Math.max(most, ++pending);
+      if (++calls === 1) {
+        periodic.stop();
+        periodic.start();
+        await new Promise<void>((resolve) => loop.callLater(10, resolve));
+      } else {
+        periodic.stop();
+        fire();
+      }
+      pending--;
+    }, 1);
+    periodic.start();
+    await within(10_000, promise, 'the second call');
+    assert.equal([calls, most], [2, 1]);
+  });
+
+  test('does not run when its loop was closed before its start', async () => {
+    const loop = new IOLoop({ current: false });
+    await loop.close();
+    const periodic = new PeriodicCallback(() => {}, 1, { loop });
+    assert.throws(
+      () => periodic.start(),
+      (error: unknown) => IOLoopError.is(error, 'ERR_IOLOOP_CLOSED'),
+    );
+    assert.is(periodic.isRunning(), false);
+  });
+
   test('closing the loop in its callback ends it without an error', async () => {
     const result = await runSource(`
       import { IOLoop, PeriodicCallback } from './src/index.ts';
