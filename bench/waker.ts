@@ -1,3 +1,4 @@
+import { buildNativePrograms } from './harness/native-programs.ts';
 import type { BenchOptions } from './harness/options.ts';
 import { nodeProgram } from './harness/paths.ts';
 import type { Metric, Question } from './harness/question.ts';
@@ -24,13 +25,15 @@ const metrics: readonly Metric[] = [
 /** How long does a worker thread take to wake the loop? */
 export async function waker(options: BenchOptions): Promise<Question> {
   const wakes = String(options.quick ? 200 : 10_000);
+  const { rawWake } = await buildNativePrograms();
+  const raw = taskContender('raw-eventfd', { program: rawWake, args: [wakes] }, metrics, undefined);
   const contender = (name: string, ...args: string[]) =>
     taskContender(name, nodeProgram('tasks/waker.ts', ...args, wakes), metrics, undefined);
   return {
     title: 'waker',
     work: `${wakes} wake-ups from a worker, one at a time, the loop asleep before each`,
     metrics,
-    contenders: [contender('message-port', 'message-port'), contender('ioloop-waker', 'ioloop-waker')],
+    contenders: [contender('message-port', 'message-port'), contender('ioloop-waker', 'ioloop-waker'), raw],
     notes: ['neither thread is pinned: each needs a core'],
   };
 }

@@ -9,16 +9,18 @@ const folder = 'build-bench';
 export interface NativePrograms {
   readonly load: string;
   readonly rawEcho: string;
+  readonly rawWake: string;
 }
 
 /**
- * Builds the load generator and the raw-epoll reference with CMake, or finds them up to date.
+ * Builds the load generator and the raw-epoll references with CMake, or finds them up to date.
  *
  * Rejects with what to do about it when that fails.
  */
 export async function buildNativePrograms(): Promise<NativePrograms> {
+  const targets = ['ioloop-load', 'ioloop-raw-echo', 'ioloop-raw-wake'];
   const configure = ['-S', '.', '-B', folder, '-DIOLOOP_BENCH=ON', '-DCMAKE_BUILD_TYPE=Release'];
-  const build = ['--build', folder, '--parallel', '2', '--target', 'ioloop-load', 'ioloop-raw-echo'];
+  const build = ['--build', folder, '--parallel', '2', '--target', ...targets];
   for (const args of [configure, build]) {
     try {
       await run('cmake', args, { cwd: repositoryRoot });
@@ -33,5 +35,6 @@ export async function buildNativePrograms(): Promise<NativePrograms> {
   return {
     load: `${repositoryRoot}/${folder}/bench/native/ioloop-load`,
     rawEcho: `${repositoryRoot}/${folder}/bench/native/ioloop-raw-echo`,
+    rawWake: `${repositoryRoot}/${folder}/bench/native/ioloop-raw-wake`,
   };
 }
