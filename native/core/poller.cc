@@ -116,7 +116,8 @@ Result<TurnCounts> Poller::turn(const TurnTables& tables, Timeout timeout) noexc
   const Instant now = now_();
   counts.due = timers_.popDue(now, tables.due);
   counters_.timersFired += counts.due;
-  if (counts.due > 0) lastFired_ = now;
+  // A full table left some behind, who have waited long enough.
+  if (counts.due > 0 && counts.due < tables.due.size()) lastFired_ = now;
   if (*waited > 0 || counts.due > 0) ++counters_.wakeUps;
   if (armed_ && *armed_ <= now) armed_.reset();
   return counts;

@@ -106,7 +106,8 @@ class Poller {
 
   /**
    * Until the next wake-up for a timer: 0 when its time has passed, nothing when there is none.
-   * With kManyTimers pending it is at least kTimerSpacing after the last that fired some.
+   * With kManyTimers pending it is at least kTimerSpacing after the last that fired all who were
+   * due.
    */
   Timeout untilDeadline() const noexcept;
 
@@ -166,7 +167,7 @@ class Poller {
   int interruptSource_ = -1;
   TimerHeap timers_;
   std::optional<Instant> armed_;
-  Instant lastFired_{};                       // when a turn last found timers due
+  Instant lastFired_{};                       // when a turn last fired all timers due
   std::vector<std::unique_ptr<Page>> pages_;  // by descriptor number
   std::unordered_map<int, FileIdentity> paused_;
   std::vector<Event> events_;

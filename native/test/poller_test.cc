@@ -411,6 +411,24 @@ EVERYWHERE("no more timers are due in a turn than the table holds; the rest are 
   CHECK(!rig.poller->untilDeadline());
 }
 
+EVERYWHERE("many timers share wake-ups, but those beyond the table are due at once") {
+  TimerHeap& timers = rig.poller->timers();
+  const Instant start = rig.world.now();
+  for (std::size_t i = 0; i < Poller::kManyTimers; ++i) timers.schedule(start + 1h);
+  for (int i = 0; i < 20; ++i) timers.schedule(start);
+  rig.turn(60s);
+  CHECK(rig.dueCount == 16);
+  CHECK(rig.poller->untilDeadline() == 0ns);
+  const Instant before = rig.world.now();
+  rig.turn(60s);
+  CHECK(rig.dueCount == 4);
+  timers.schedule(start);
+  const Timeout left = rig.poller->untilDeadline();
+  REQUIRE(left.has_value());
+  CHECK(*left <= Poller::kTimerSpacing);
+  CHECK(*left > 0ns || rig.world.now() >= before + Poller::kTimerSpacing);
+}
+
 EVERYWHERE("arming makes a system call only for a sooner deadline, or when the armed one passed") {
   TimerHeap& timers = rig.poller->timers();
   const auto armed = [&] {
