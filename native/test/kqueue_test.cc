@@ -3,6 +3,7 @@
 #if IOLOOP_HAS_KQUEUE
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -84,6 +85,45 @@ class Refusal {
   }();
   const SysTable& previous_;
 };
+
+/** Has the clock stand still, as long as it lives; the kernel's timers go on. */
+class StoppedClock {
+ public:
+  StoppedClock() : previous_(installSys(table_)) { kKernel.clockGettime(CLOCK_MONOTONIC, &now_); }
+  ~StoppedClock() { installSys(previous_); }
+  StoppedClock(const StoppedClock&) = delete;
+  StoppedClock& operator=(const StoppedClock&) = delete;
+
+ private:
+  static int read(clockid_t, timespec* now) {
+    *now = now_;
+    return 0;
+  }
+
+  static inline timespec now_{};
+  static inline const SysTable table_ = [] {
+    SysTable table = kKernel;
+    table.clockGettime = read;
+    return table;
+  }();
+  const SysTable& previous_;
+};
+
+TEST("a deadline that the kernel told of early is told of again") {
+  Fixture fixture;
+  pollfd entry{fixture.backend->pollableFd(), POLLIN, 0};
+  {
+    const StoppedClock clock;
+    REQUIRE(fixture.backend->arm(monotonicNow() + std::chrono::milliseconds{1}).has_value());
+    for (int round = 0; round < 3; ++round) {
+      REQUIRE(::poll(&entry, 1, 10'000) == 1);
+      CHECK(fixture.ready() == Ready::none);
+    }
+  }
+  REQUIRE(::poll(&entry, 1, 10'000) == 1);
+  CHECK(fixture.ready() == Ready::none);
+  CHECK(::poll(&entry, 1, 0) == 0);
+}
 
 TEST("an add of which one filter is refused leaves nothing watched") {
   for (const int filter : {EVFILT_READ, EVFILT_WRITE}) {

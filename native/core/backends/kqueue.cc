@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <optional>
 #include <vector>
 
 #include "core/backends/kqueue_change_list.h"
@@ -86,8 +87,12 @@ class KqueueBackend final : public Backend {
       return lastError("kevent");
     }
     std::size_t filled = 0;
-    for (const KernelEvent& event : std::span(events_).first(static_cast<std::size_t>(count)))
-      if (event.filter != EVFILT_TIMER) filled = merge(event, out, filled);
+    for (const KernelEvent& event : std::span(events_).first(static_cast<std::size_t>(count))) {
+      if (event.filter != EVFILT_TIMER)
+        filled = merge(event, out, filled);
+      else if (armed_ > monotonicNow())
+        static_cast<void>(arm(armed_));  // the kernel times by another clock, and was early
+    }
     for (const Event& event : out.first(filled))
       if (event.fd != Event::kOrphan) settle(event.fd);
     return filled;
@@ -113,6 +118,7 @@ class KqueueBackend final : public Backend {
     // A timer that has fired is gone: ENOENT is the usual answer to its removal.
     if (deadline && changes[1].data != 0)
       return SysError{static_cast<int>(changes[1].data), "kevent"};
+    armed_ = deadline;
     return {};
   }
 
@@ -196,6 +202,7 @@ class KqueueBackend final : public Backend {
   }
 
   UniqueFd set_;
+  std::optional<Instant> armed_;
   std::vector<Registration> registrations_;  // by descriptor number
   std::array<KernelEvent, 1024> events_;
 };
