@@ -1,8 +1,9 @@
 import type { AsyncResource } from 'node:async_hooks';
 
 /** A function's name, for people. */
-export function callbackName(callback: { readonly name: string }): string {
-  return callback.name === '' ? 'anonymous' : callback.name;
+export function callbackName(callback: { readonly name: unknown }): string {
+  // Whoever redefines it may make it anything.
+  return typeof callback.name === 'string' && callback.name !== '' ? callback.name : 'anonymous';
 }
 
 /**

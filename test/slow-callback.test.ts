@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { Interest, IOLoop } from '../src/index.ts';
 import { Sockets } from './support/sockets.ts';
 import { suite, type TestContext } from './support/suite.ts';
-import { passes } from './support/turns.ts';
+import { nextTurn, passes } from './support/turns.ts';
 
 type Warning = Error & { readonly code?: string; readonly detail?: string };
 
@@ -87,6 +87,19 @@ suite('slowCallbackMs', (test) => {
     await passes(5);
     assert.is(warnings.length, 1);
     assert.match(warnings[0]?.message ?? '', /^callback: failing took /);
+  });
+
+  test('warns of one whose name is no string, and the turn goes on', async ({ defer }) => {
+    const warnings = catchWarnings(defer);
+    const loop = loopThatWarns(defer, 1);
+    let called = 0;
+    const strange = Object.defineProperty(() => spin(2), 'name', { value: Symbol('strange') });
+    loop.addCallback(strange);
+    loop.addCallback(() => void called++);
+    await nextTurn(loop);
+    await passes(3);
+    assert.is(called, 1);
+    assert.ok(warnings.some(({ message }) => message.startsWith('callback: anonymous took ')));
   });
 
   test('warns of nobody when it is 0 or far away', async ({ defer }) => {
