@@ -15,7 +15,7 @@ import { type Deferred, deferred } from './deferred.ts';
 import { EntryRunner } from './entry-runner.ts';
 import { IOLoopError, SystemError } from './errors.ts';
 import { type Handler, HandlerTable } from './handler.ts';
-import { ALL_INTERESTS } from './interest.ts';
+import { ALL_INTERESTS, Interest } from './interest.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { addon, drainTicks, monotonicClock, type NativePoller, readCounters, TurnTables } from './native.ts';
 import { Scheduler } from './scheduler.ts';
@@ -108,7 +108,8 @@ export class IOLoop {
   readonly #lifecycle: Lifecycle;
   readonly #runner: EntryRunner;
   readonly #monitor: SlowCallbackMonitor | undefined;
-  readonly #wakers = new Set<Waker>();
+  /** Each with the descriptor that is watched for it. */
+  readonly #wakers = new Map<Waker, number>();
   readonly #callsSettle: boolean;
   readonly #clock: () => number;
   readonly #born: number;
@@ -299,13 +300,13 @@ export class IOLoop {
       callback();
     };
     try {
-      const record = this.#handlers.add(waker.fd, handler, 1, 'waker');
+      const record = this.#handlers.add(addon().wakerFd(wakerId), handler, Interest.READ, 'waker');
       this.#monitor?.register(record, callback);
+      this.#wakers.set(waker, record.fd);
     } catch (error) {
       addon().closeWaker(wakerId);
       throw error;
     }
-    this.#wakers.add(waker);
     return waker;
   }
 
@@ -456,7 +457,7 @@ export class IOLoop {
     if (options?.graceMs !== undefined) checkMilliseconds(options.graceMs, 'options.graceMs');
     if (this.#closed !== undefined) return this.#closed.promise;
     this.#closed = deferred();
-    for (const waker of [...this.#wakers]) waker.close();
+    for (const waker of [...this.#wakers.keys()]) waker.close();
     this.#scheduler.closed = true;
     this.#timers.clear();
     this.#handlers.clear();
@@ -475,13 +476,15 @@ export class IOLoop {
   }
 
   readonly #wakerOwner = {
-    setWakerReferenced: (fd: number, referenced: boolean): void => {
-      this.#handlers.setReferenced(fd, referenced);
+    setWakerReferenced: (waker: Waker, referenced: boolean): void => {
+      const fd = this.#wakers.get(waker);
+      if (fd !== undefined) this.#handlers.setReferenced(fd, referenced);
     },
-    forgetWaker: (fd: number, id: number): void => {
-      this.#handlers.remove(fd);
-      addon().closeWaker(id);
-      for (const waker of this.#wakers) if (waker.handle.wakerId === id) this.#wakers.delete(waker);
+    forgetWaker: (waker: Waker): void => {
+      const fd = this.#wakers.get(waker);
+      if (fd !== undefined) this.#handlers.remove(fd);
+      this.#wakers.delete(waker);
+      addon().closeWaker(waker.handle.wakerId);
     },
   };
 

@@ -3,14 +3,14 @@ import { addon } from './native.ts';
 
 /** Names a waker to another thread: plain data, for `workerData` and `postMessage`. */
 export interface WakerHandle {
-  /** Its number in the process's registry; never used again. */
+  /** Its number in the process's registry; not used again while 2^31 others are made. */
   readonly wakerId: number;
 }
 
 /** The loop's side of a waker that was made there. */
 export interface WakerOwner {
-  setWakerReferenced(fd: number, referenced: boolean): void;
-  forgetWaker(fd: number, id: number): void;
+  setWakerReferenced(waker: Waker, referenced: boolean): void;
+  forgetWaker(waker: Waker): void;
 }
 
 /**
@@ -38,9 +38,9 @@ export class Waker {
     return new Waker({ wakerId: handle.wakerId }, null);
   }
 
-  /** The descriptor behind it, -1 when the waker is gone. */
+  /** The descriptor for native code to write to, -1 when the waker is gone. A borrow: it stays the waker's. */
   get fd(): number {
-    return addon().wakerFd(this.handle.wakerId);
+    return addon().wakerWriteFd(this.handle.wakerId);
   }
 
   /** Wakes the loop; false when it is gone. Never blocks or throws. */
@@ -50,19 +50,19 @@ export class Waker {
 
   /** Keeps the process alive: the default. */
   ref(): this {
-    this.#owner?.setWakerReferenced(this.fd, true);
+    this.#owner?.setWakerReferenced(this, true);
     return this;
   }
 
   /** Does not keep the process alive. */
   unref(): this {
-    this.#owner?.setWakerReferenced(this.fd, false);
+    this.#owner?.setWakerReferenced(this, false);
     return this;
   }
 
   /** No wake after this one is heard. Idempotent. */
   close(): void {
-    this.#owner?.forgetWaker(this.fd, this.handle.wakerId);
+    this.#owner?.forgetWaker(this);
     this.#owner = null;
   }
 

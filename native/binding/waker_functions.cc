@@ -33,6 +33,11 @@ napi_value wakerFd(napi_env env, napi_callback_info info) {
   return toNumber(env, WakerRegistry::fd(arguments.uint32(0).value_or(0)));
 }
 
+napi_value wakerWriteFd(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  return toNumber(env, WakerRegistry::writeFd(arguments.uint32(0).value_or(0)));
+}
+
 void closeWaker(const Napi::CallbackInfo& info) {
   const std::uint32_t id = info[0].As<Napi::Number>().Uint32Value();
   Environment::of(info.Env()).wakers.erase(id);
@@ -47,6 +52,7 @@ void exportWakerFunctions(Napi::Env env, Napi::Object exports) {
   exportHot(env, exports, "wake", wake);
   exportHot(env, exports, "drainWaker", drainWaker);
   exportHot(env, exports, "wakerFd", wakerFd);
+  exportHot(env, exports, "wakerWriteFd", wakerWriteFd);
 }
 
 }  // namespace ioloop

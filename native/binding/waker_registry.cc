@@ -43,7 +43,9 @@ Result<std::uint32_t> WakerRegistry::create() noexcept {
   if (!waker) return waker.error();
   Wakers& all = wakers();
   const std::lock_guard lock(all.mutex);
-  all.nextId = all.nextId >= kMaxId ? 1 : all.nextId + 1;
+  do {
+    all.nextId = all.nextId >= kMaxId ? 1 : all.nextId + 1;
+  } while (all.byId.contains(all.nextId));
   const std::uint32_t id = all.nextId;
   all.byId.emplace(id, std::move(*waker));
   return id;
@@ -60,6 +62,12 @@ void WakerRegistry::drain(std::uint32_t id) noexcept {
 int WakerRegistry::fd(std::uint32_t id) noexcept {
   int fd = -1;
   with(id, [&](const Waker& waker) { fd = waker.fd(); });
+  return fd;
+}
+
+int WakerRegistry::writeFd(std::uint32_t id) noexcept {
+  int fd = -1;
+  with(id, [&](const Waker& waker) { fd = waker.writeFd(); });
   return fd;
 }
 

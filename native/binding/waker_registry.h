@@ -13,14 +13,16 @@ namespace ioloop {
  */
 class WakerRegistry {
  public:
-  /** Makes a waker and returns its id, never 0 and not used again. */
+  /** Makes a waker and returns its id, never 0. Ids come round after 2^31 of them. */
   static Result<std::uint32_t> create() noexcept;
   /** Wakes; false when there is no such waker any more. */
   static bool wake(std::uint32_t id) noexcept;
   /** Takes the wakes so far, before the callback is called. */
   static void drain(std::uint32_t id) noexcept;
-  /** The descriptor to watch for read, and to write the eight-byte integer 1 to; -1: gone. */
+  /** The descriptor to watch for read; -1: gone. */
   static int fd(std::uint32_t id) noexcept;
+  /** The descriptor for foreign code to write the eight-byte integer 1 to; -1: gone. */
+  static int writeFd(std::uint32_t id) noexcept;
   static void close(std::uint32_t id) noexcept;
 };
 
