@@ -34,7 +34,6 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     names.Set(names.Length(), Napi::String::New(env, row.name.data(), row.name.size()));
   exports.Set("backends", names);
   exports.Set("hasLibuv", Environment::of(env).hasLibuv);
-  exports.Set("eagain", -EAGAIN);
   exportHot(env, exports, "reportFatal", reportFatal);
   exportPollerClass(env, exports);
   exportWakerFunctions(env, exports);

@@ -34,7 +34,6 @@ Status TurnRunner::fill(Timeout timeout) noexcept {
   applyTimerOps();
   const auto counts = poller_->turn({ready_, due_}, timeout);
   words_[kReadyCount] = words_[kDueCount] = 0;
-  words_[kTurns] = static_cast<std::int32_t>(poller_->counters().polls);
   if (!counts) return counts.error();
   words_[kReadyCount] = static_cast<std::int32_t>(counts->ready);
   words_[kDueCount] = static_cast<std::int32_t>(counts->due);
@@ -46,8 +45,9 @@ CallOutcome TurnRunner::run(Napi::Env env) {
   const Instant begin = poller_->now();
   words_[kInTurn] = 1;
   CallOutcome outcome = CallOutcome::returned;
-  if (const Status status = fill(std::chrono::nanoseconds{0}); status && hasWork())
-    outcome = call(env, dispatch_);
+  // A wait that failed found nothing; the callbacks that wait are called all the same.
+  (void)fill(std::chrono::nanoseconds{0});
+  if (hasWork()) outcome = call(env, dispatch_);
   for (int round = 0;
        outcome == CallOutcome::returned && words_[kWork] != 0 && round < kMaxSettleRounds; ++round)
     outcome = call(env, settle_);

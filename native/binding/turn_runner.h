@@ -35,7 +35,6 @@ class TurnRunner {
     kReferences,  // what keeps the process alive
     kWork,        // not 0: settle has errors, pauses or streams to see to
     kDetached,    // not 0: loop.unref() was called
-    kTurns,       // turns so far, modulo 2^32
     kTimerOps,    // operations in the timer log
     kHeaderWords = 16,
   };
