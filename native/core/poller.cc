@@ -108,8 +108,7 @@ Result<TurnCounts> Poller::turn(const TurnTables& tables, Timeout timeout) noexc
   if (events_.size() < tables.ready.size()) events_.resize(tables.ready.size());
   const auto events = std::span(events_).first(tables.ready.size());
   ++counters_.polls;
-  ++counters_.systemCalls;
-  const auto waited = backend_->wait(events, timeout);
+  const auto waited = wait(events, timeout);
   if (!waited) return waited.error();
   TurnCounts counts;
   counts.ready = keepCurrent(events.first(*waited), tables.ready);
@@ -150,18 +149,12 @@ Status Poller::armEarliest() noexcept {
 
 Status Poller::interruptOn(int fd) noexcept {
   if (fd == interruptSource_) return {};
-  if (interrupt_) {
-    (void)backend_->update(interrupt_->pollableFd(), Ready::read, Ready::none);
-    interrupt_.reset();
-    interruptSource_ = -1;
-  }
+  interrupt_.reset();
+  interruptSource_ = -1;
   if (fd < 0) return {};
   auto set = createSystemSet();
   if (!set) return set.error();
   if (const Status status = (*set)->update(fd, Ready::none, Ready::read | Ready::edge); !status)
-    return status;
-  if (const Status status = backend_->update((*set)->pollableFd(), Ready::none, Ready::read);
-      !status)
     return status;
   interrupt_ = std::move(*set);
   interruptSource_ = fd;
@@ -187,6 +180,24 @@ Poller::Row& Poller::rowFor(int fd) {
 Status Poller::update(int fd, Ready before, Ready after) noexcept {
   ++counters_.systemCalls;
   return backend_->update(fd, before, after);
+}
+
+Result<std::size_t> Poller::wait(std::span<Event> events, Timeout timeout) noexcept {
+  const bool sleeps = !timeout || timeout->count() > 0;
+  ++counters_.systemCalls;
+  if (!sleeps || !interrupt_) return backend_->wait(events, timeout);
+  const auto found = backend_->wait(events, std::chrono::nanoseconds{0});
+  if (!found || *found > 0) return found;
+  // Watched for the sleep alone: the foreign loop could not come to watch us otherwise, since sets
+  // that watch each other in a circle are refused (ELOOP, epoll_ctl(2)), which libuv answers by
+  // abort().
+  const int interrupt = interrupt_->pollableFd();
+  const bool watched = update(interrupt, Ready::none, Ready::read).has_value();
+  if (!watched) timeout = std::min(timeout.value_or(kUninterruptedWait), kUninterruptedWait);
+  ++counters_.systemCalls;
+  const auto woken = backend_->wait(events, timeout);
+  if (watched) (void)update(interrupt, Ready::read, Ready::none);
+  return woken;
 }
 
 std::size_t Poller::keepCurrent(std::span<const Event> events, std::span<ReadyRow> out) noexcept {
@@ -233,7 +244,6 @@ Status Poller::rebuild() noexcept {
     return (*fresh)->update(fd, Ready::none, interest);
   };
   if (const Status status = watch(waker_.fd(), Ready::read); !status) return status;
-  if (interrupt_) (void)watch(interrupt_->pollableFd(), Ready::read);
   for (std::size_t page = 0; page < pages_.size(); ++page) {
     if (!pages_[page]) continue;
     for (std::size_t slot = 0; slot < kPageSize; ++slot) {

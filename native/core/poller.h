@@ -126,9 +126,13 @@ class Poller {
   /** Makes a wait in progress, or the next, return. Any thread, signal handlers included. */
   void wake() noexcept { waker_.wake(); }
 
+  /** How long a wait lasts that interruptOn() cannot end. */
+  static constexpr std::chrono::nanoseconds kUninterruptedWait = std::chrono::milliseconds{10};
+
   /**
    * Ends a wait early when something happens at `fd` (a foreign loop's set); told by its edge, so
-   * that what nobody serves does not spin. Events there are swallowed.
+   * that what nobody serves does not spin. Events there are swallowed. Where that set watches this
+   * one, a wait lasts kUninterruptedWait at most.
    */
   Status interruptOn(int fd) noexcept;
 
@@ -154,6 +158,7 @@ class Poller {
   Row* findRow(int fd) const noexcept;
   Row& rowFor(int fd);
   Status update(int fd, Ready before, Ready after) noexcept;
+  Result<std::size_t> wait(std::span<Event> events, Timeout timeout) noexcept;
   std::size_t keepCurrent(std::span<const Event> events, std::span<ReadyRow> out) noexcept;
   void noteOrphans(bool seen) noexcept;
   Status rebuild() noexcept;

@@ -498,6 +498,18 @@ EVERYWHERE("a foreign set's event ends a turn early, once for each time it happe
   CHECK(rig.world.now() - start >= 2ms);
 }
 
+#if defined(__linux__)
+EVERYWHERE("a foreign set may watch ours, and our waits then are short") {
+  const UniqueFd foreign(sys().epollCreate(EPOLL_CLOEXEC));
+  REQUIRE(rig.poller->interruptOn(foreign.get()).has_value());
+  CHECK(rig.turn(1ms).empty());
+  epoll_event event{.events = EPOLLIN, .data = {}};
+  REQUIRE(sys().epollCtl(foreign.get(), EPOLL_CTL_ADD, rig.poller->pollableFd(), &event) == 0);
+  CHECK(rig.turn(Timeout()).empty());
+  CHECK(sys().epollWait(foreign.get(), &event, 1, 0) == 0);
+}
+#endif
+
 EVERYWHERE("an interrupted wait and a shuffled ready list are an empty turn and a full one") {
   FaultInjector faults(1);
   const ReadyPair pair(rig);

@@ -130,6 +130,18 @@ for (const backend of IOLoop.backends) {
           loop.removeHandler(inner.fd);
         });
 
+      test('may watch that one, which is driven by hand and sleeps, before and after', async ({
+        loop,
+        defer,
+      }) => {
+        const inner = anotherLoop(defer, other, 'manual');
+        assert.is(inner.runOnce(1), 0);
+        loop.addHandler(inner.fd, neverCalled, Interest.READ);
+        await passes(3);
+        assert.is(inner.runOnce(1), 0);
+        loop.removeHandler(inner.fd);
+      });
+
       test('may be watched by that one while it is driven by hand', async ({ loop, defer }) => {
         const sockets = new Sockets(defer);
         const outer = anotherLoop(defer, other, 'manual');
