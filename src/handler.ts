@@ -79,10 +79,10 @@ export class HandlerTable {
   update(fd: number, interest: number): void {
     const record = this.#records[fd];
     if (record === undefined) throw this.#refused(-2, 'updateHandler', fd);
-    if (!record.paused) {
-      const result = this.#poller.modify(fd, interest);
-      if (result < 0) throw this.#refused(result, 'updateHandler', fd);
-    }
+    const result = this.#poller.modify(fd, interest);
+    if (result < 0) throw this.#refused(result, 'updateHandler', fd);
+    // The kernel has said whether it takes it; it counts when the promise has settled.
+    if (record.paused) this.#poller.modify(fd, 0);
     record.interest = interest;
     record.spent = false;
   }

@@ -129,6 +129,23 @@ for (const backend of IOLoop.backends) {
       loop.removeHandler(fd);
     });
 
+    test('lets an interest be refused meanwhile, as at any time', async ({ loop, defer }) => {
+      const sockets = new Sockets(defer);
+      const [fd, far] = sockets.pair();
+      const { opened, open } = gate();
+      let called = 0;
+      loop.addHandler(fd, () => (++called === 1 ? opened : void loop.removeHandler(fd)), Interest.READ);
+      poke(far);
+      await passes(5);
+      const impossible = Interest.READ | Interest.EXCLUSIVE | Interest.ONESHOT;
+      assert.throws(() => loop.updateHandler(fd, impossible), /EINVAL|ENOTSUP|EOPNOTSUPP/);
+      await passes(5);
+      assert.is(called, 1);
+      open();
+      await passes(5);
+      assert.is(called, 2);
+    });
+
     test('lets the handler be removed meanwhile, and a new one is not paused', async ({ loop, defer }) => {
       const sockets = new Sockets(defer);
       const [fd, far] = sockets.pair();
