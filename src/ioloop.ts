@@ -493,6 +493,8 @@ export class IOLoop {
     // What this turn's timers and handlers ask for waits for the next.
     const callbacks = this.#callbacks.length > 0 ? this.#callbacks : NO_CALLBACKS;
     if (callbacks !== NO_CALLBACKS) this.#callbacks = [];
+    const { waitError } = this.#tables;
+    if (waitError !== 0) this.#scheduler.caught(new SystemError(waitError, systemCall(this.backend)));
     if (this.#tables.dueCount > 0) this.#timers.fire(this.#runner.runTimer);
     if (this.#tables.readyCount > 0) this.#handlers.dispatch(this.#runner.runHandler);
     for (const callback of callbacks) {

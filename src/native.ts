@@ -122,12 +122,13 @@ export function readCounters(poller: NativePoller): PollerCounters {
 // native/binding/turn_runner.h has the same list.
 const READY_COUNT = 0;
 const DUE_COUNT = 1;
-const IN_TURN = 2;
-const CALLBACKS = 3;
-const REFERENCES = 4;
-const WORK = 5;
-const DETACHED = 6;
-const TIMER_OPS = 7;
+const WAIT_ERROR = 2;
+const IN_TURN = 3;
+const CALLBACKS = 4;
+const REFERENCES = 5;
+const WORK = 6;
+const DETACHED = 7;
+const TIMER_OPS = 8;
 const HEADER = 16;
 const MAX_DUE = 1024;
 const MAX_TIMER_OPS = 1024;
@@ -168,6 +169,11 @@ export class TurnTables {
   }
   dueTimer(row: number): number {
     return this.words[this.#due + row] as number;
+  }
+
+  /** 0, or -errno of a wait that failed and found nothing. */
+  get waitError(): number {
+    return this.words[WAIT_ERROR] as number;
   }
 
   get #timerOps(): number {

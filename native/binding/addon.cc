@@ -10,8 +10,25 @@
 
 namespace ioloop {
 
+namespace {
+
+std::pair<dev_t, ino_t> fileOf(int fd) noexcept {
+  struct stat status{};
+  return sys().fstat(fd, &status) < 0 ? std::pair<dev_t, ino_t>{}
+                                      : std::pair{status.st_dev, status.st_ino};
+}
+
+}  // namespace
+
+int Environment::keep(UniqueFd fd) {
+  const int number = fd.release();
+  descriptors.insert_or_assign(number, fileOf(number));
+  return number;
+}
+
 Environment::~Environment() {
-  for (const int fd : descriptors) sys().close(fd);
+  for (const auto& [fd, file] : descriptors)
+    if (fileOf(fd) == file) sys().close(fd);
   for (const std::uint32_t waker : wakers) WakerRegistry::close(waker);
 }
 

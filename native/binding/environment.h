@@ -3,7 +3,9 @@
 #include <napi.h>
 
 #include <cstdint>
+#include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "core/unique_fd.h"
 
@@ -24,8 +26,11 @@ struct Environment {
    */
   std::int32_t* result = nullptr;
   Napi::Reference<Napi::Int32Array> resultMemory;
-  /** Descriptors that ioloop/raw made here and closeFd() has not closed. */
-  std::unordered_set<int> descriptors;
+  /**
+   * Descriptors that ioloop/raw made here and closeFd() has not closed, each with the file it
+   * stands for: a number that was closed by other means may be somebody else's by now.
+   */
+  std::unordered_map<int, std::pair<dev_t, ino_t>> descriptors;
   /** Wakers that were made here. */
   std::unordered_set<std::uint32_t> wakers;
 
@@ -37,7 +42,7 @@ struct Environment {
   static Environment& of(Napi::Env env) noexcept { return *env.GetInstanceData<Environment>(); }
 
   /** Takes `fd` into the list and returns its number. */
-  int keep(UniqueFd fd) { return *descriptors.insert(fd.release()).first; }
+  int keep(UniqueFd fd);
 };
 
 }  // namespace ioloop

@@ -1,5 +1,6 @@
 #include "binding/node_driver.h"
 
+#include <cerrno>
 #include <cstdlib>
 
 #include "binding/environment.h"
@@ -59,7 +60,7 @@ class NodeDriver final : public Driver {
   /** 0, or libuv's error: then nothing is left to close. */
   int open() {
     uv_loop_s* loop = nullptr;
-    napi_get_uv_event_loop(env_, &loop);
+    if (!poll_ || !idle_ || napi_get_uv_event_loop(env_, &loop) != napi_ok) return -ENOMEM;
     if (const int error = uv_poll_init(loop, poll_.get(), runner_->poller().pollableFd());
         error < 0)
       return error;

@@ -1,8 +1,9 @@
 #include "binding/thread_driver.h"
 
+#include <pthread.h>
+
 #include <array>
 #include <atomic>
-#include <thread>
 
 #include "binding/errors.h"
 #include "core/sys.h"
@@ -24,8 +25,25 @@ class ThreadDriver final : public Driver {
       return false;
     napi_unref_threadsafe_function(env, function_);
     env_ = env;
-    thread_ = std::thread([this] { watch(); });
     return true;
+  }
+
+  /**
+   * 0, or the errno of pthread_create(3): then the finalizer frees the driver. Not std::thread,
+   * which throws when there are too many.
+   */
+  int start() {
+    const auto run = [](void* driver) -> void* {
+      static_cast<ThreadDriver*>(driver)->watch();
+      return nullptr;
+    };
+    const int error = ::pthread_create(&thread_, nullptr, run, this);
+    started_ = error == 0;
+    if (started_) return 0;
+    closing_ = true;
+    onClosed_ = nullptr;
+    napi_release_threadsafe_function(function_, napi_tsfn_abort);
+    return error;
   }
 
   void arrange(bool keepAlive, bool again) override {
@@ -83,7 +101,7 @@ class ThreadDriver final : public Driver {
     auto* driver = static_cast<ThreadDriver*>(context);
     driver->stopping_ = true;
     driver->control_.wake();
-    driver->thread_.join();
+    if (driver->started_) ::pthread_join(driver->thread_, nullptr);
     // Not closed by the loop: the environment ends, and no JavaScript may be called any more.
     if (!driver->closing_) driver->runner_->release();
     const auto onClosed = driver->closing_ ? std::move(driver->onClosed_) : nullptr;
@@ -96,7 +114,8 @@ class ThreadDriver final : public Driver {
   Waker control_;
   std::function<void()> onClosed_;
   napi_threadsafe_function function_ = nullptr;
-  std::thread thread_;
+  pthread_t thread_{};
+  bool started_ = false;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> asked_{false};  // a turn is on its way and has not settled
   std::atomic<bool> again_{false};
@@ -115,9 +134,16 @@ Driver* createThreadDriver(Napi::Env env, std::shared_ptr<TurnRunner> runner,
   }
   auto driver =
       std::make_unique<ThreadDriver>(std::move(runner), std::move(*control), std::move(onClosed));
-  if (driver->open(env)) return driver.release();
-  Napi::Error::New(env, "no threadsafe function to be had").ThrowAsJavaScriptException();
-  return nullptr;
+  if (!driver->open(env)) {
+    Napi::Error::New(env, "no threadsafe function to be had").ThrowAsJavaScriptException();
+    return nullptr;
+  }
+  ThreadDriver* const own = driver.release();  // its finalizer frees it from here on
+  if (const int error = own->start(); error != 0) {
+    throwSystemError(env, {error, "pthread_create"});
+    return nullptr;
+  }
+  return own;
 }
 
 }  // namespace ioloop

@@ -30,23 +30,20 @@ TurnRunner::TurnRunner(std::unique_ptr<Poller> poller, Napi::Int32Array words,
       timerLog_(reinterpret_cast<double*>(words.Data() + timerLogAt(maxEvents)), kMaxTimerOps * 2),
       due_(kMaxDue) {}
 
-Status TurnRunner::fill(Timeout timeout) noexcept {
+void TurnRunner::fill(Timeout timeout) noexcept {
   applyTimerOps();
-  const auto counts = poller_->turn({ready_, due_}, timeout);
-  words_[kReadyCount] = words_[kDueCount] = 0;
-  if (!counts) return counts.error();
-  words_[kReadyCount] = static_cast<std::int32_t>(counts->ready);
-  words_[kDueCount] = static_cast<std::int32_t>(counts->due);
-  for (std::size_t i = 0; i < counts->due; ++i) dueWords_[i] = static_cast<std::int32_t>(due_[i]);
-  return {};
+  const TurnCounts counts = poller_->turn({ready_, due_}, timeout);
+  words_[kReadyCount] = static_cast<std::int32_t>(counts.ready);
+  words_[kDueCount] = static_cast<std::int32_t>(counts.due);
+  words_[kWaitError] = counts.wait ? 0 : -counts.wait.error().code;
+  for (std::size_t i = 0; i < counts.due; ++i) dueWords_[i] = static_cast<std::int32_t>(due_[i]);
 }
 
 CallOutcome TurnRunner::run(Napi::Env env) {
   const Instant begin = poller_->now();
   words_[kInTurn] = 1;
   CallOutcome outcome = CallOutcome::returned;
-  // A wait that failed found nothing; the callbacks that wait are called all the same.
-  (void)fill(std::chrono::nanoseconds{0});
+  fill(std::chrono::nanoseconds{0});
   if (hasWork()) outcome = call(env, dispatch_);
   for (int round = 0;
        outcome == CallOutcome::returned && words_[kWork] != 0 && round < kMaxSettleRounds; ++round)
@@ -81,7 +78,7 @@ void TurnRunner::applyTimerOps() noexcept {
 
 CallOutcome TurnRunner::dispatchOnly(Napi::Env env) {
   const Instant begin = poller_->now();
-  (void)fill(std::chrono::nanoseconds{0});
+  fill(std::chrono::nanoseconds{0});
   const CallOutcome outcome = call(env, dispatch_);
   if (outcome == CallOutcome::returned) addBusy(begin);
   return outcome;
@@ -122,7 +119,8 @@ void TurnRunner::addBusy(Instant begin) {
 }
 
 bool TurnRunner::hasWork() const noexcept {
-  return words_[kReadyCount] > 0 || words_[kDueCount] > 0 || words_[kCallbacks] > 0;
+  return words_[kReadyCount] > 0 || words_[kDueCount] > 0 || words_[kCallbacks] > 0 ||
+         words_[kWaitError] != 0;
 }
 
 }  // namespace ioloop

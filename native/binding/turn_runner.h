@@ -30,6 +30,7 @@ class TurnRunner {
   enum Word : std::size_t {
     kReadyCount,  // filled by a turn
     kDueCount,    // filled by a turn
+    kWaitError,   // filled by a turn: 0, or -errno of a wait that failed and found nothing
     kInTurn,      // 1 from dispatch until the turn has settled
     kCallbacks,   // callbacks that wait for the next turn
     kReferences,  // what keeps the process alive
@@ -64,7 +65,7 @@ class TurnRunner {
   bool again() const noexcept { return words_[kCallbacks] > 0 || words_[kWork] != 0; }
 
   /** Waits at most `timeout` and fills the tables. Calls no JavaScript. */
-  Status fill(Timeout timeout) noexcept;
+  void fill(Timeout timeout) noexcept;
 
   /** One whole turn, at the bottom of the stack: fill, dispatch, flush, settle. */
   CallOutcome run(Napi::Env env);

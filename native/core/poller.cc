@@ -100,7 +100,7 @@ bool Poller::isCurrent(const ReadyRow& row) const noexcept {
          has(row.ready, current->interest | kAlwaysReported);
 }
 
-Result<TurnCounts> Poller::turn(const TurnTables& tables, Timeout timeout) noexcept {
+TurnCounts Poller::turn(const TurnTables& tables, Timeout timeout) noexcept {
   if (!timeout || timeout->count() > 0) {
     const Timeout deadline = untilDeadline();
     if (deadline && (!timeout || *deadline < *timeout)) timeout = deadline;
@@ -109,15 +109,17 @@ Result<TurnCounts> Poller::turn(const TurnTables& tables, Timeout timeout) noexc
   const auto events = std::span(events_).first(tables.ready.size());
   ++counters_.polls;
   const auto waited = wait(events, timeout);
-  if (!waited) return waited.error();
   TurnCounts counts;
-  counts.ready = keepCurrent(events.first(*waited), tables.ready);
+  if (waited)
+    counts.ready = keepCurrent(events.first(*waited), tables.ready);
+  else
+    counts.wait = waited.error();
   const Instant now = now_();
   counts.due = timers_.popDue(now, tables.due);
   counters_.timersFired += counts.due;
   // A full table left some behind, who have waited long enough.
   if (counts.due > 0 && counts.due < tables.due.size()) lastFired_ = now;
-  if (*waited > 0 || counts.due > 0) ++counters_.wakeUps;
+  if ((waited && *waited > 0) || counts.due > 0) ++counters_.wakeUps;
   if (armed_ && *armed_ <= now) armed_.reset();
   return counts;
 }

@@ -39,6 +39,8 @@ struct TurnTables {
 struct TurnCounts {
   std::size_t ready = 0;
   std::size_t due = 0;
+  /** Why the wait failed and found nothing; success otherwise. Timers are due all the same. */
+  Status wait{};
 };
 
 /** What a poller has done so far, and holds now. */
@@ -94,7 +96,7 @@ class Poller {
    * Waits at most `timeout`, shortened to the next deadline, then fills the tables: descriptors
    * that are ready, and timers that are due by a clock read once, after the wait.
    */
-  Result<TurnCounts> turn(const TurnTables& tables, Timeout timeout) noexcept;
+  TurnCounts turn(const TurnTables& tables, Timeout timeout) noexcept;
 
   TimerHeap& timers() noexcept { return timers_; }
   const TimerHeap& timers() const noexcept { return timers_; }

@@ -34,11 +34,10 @@ struct Rig {
 
   /** One turn; the rows it filled. */
   std::span<const ReadyRow> turn(Timeout timeout = kAtOnce) {
-    const auto counts = poller->turn({ready, due}, timeout);
-    CHECK(counts.has_value());
-    if (!counts) return {};
-    dueCount = counts->due;
-    return std::span(ready).first(counts->ready);
+    const TurnCounts counts = poller->turn({ready, due}, timeout);
+    CHECK(counts.wait.has_value());
+    dueCount = counts.due;
+    return std::span(ready).first(counts.ready);
   }
 
   /** What one turn says of `fd`. */
@@ -523,6 +522,28 @@ EVERYWHERE("an interrupted wait and a shuffled ready list are an empty turn and 
   std::size_t most = 0;
   for (int turns = 0; turns < 3; ++turns) most = std::max(most, rig.turn().size());
   CHECK(most == 2);
+}
+
+TEST("a failed wait is told, and timers are due all the same") {
+  for (const BackendRow& row : backends()) {
+    auto poller = Poller::create(row.create);
+    REQUIRE(poller.has_value());
+    (*poller)->timers().schedule(Instant{});
+    FaultInjector faults(1);
+#if defined(__linux__)
+    faults.on<&SysTable::epollWait>().failCall(1, EBADF);
+#endif
+    faults.on<&SysTable::poll>().failCall(1, EINVAL);
+    faults.on<&SysTable::select>().failCall(1, EINVAL);
+    faults.on<&SysTable::kevent>().failCall(1, EBADF);
+    std::array<ReadyRow, 1> ready{};
+    std::array<TimerId, 1> due{};
+    const TurnCounts failed = (*poller)->turn({ready, due}, kAtOnce);
+    CHECK(!failed.wait);
+    CHECK(failed.ready == 0);
+    CHECK(failed.due == 1);
+    CHECK((*poller)->turn({ready, due}, kAtOnce).wait.has_value());
+  }
 }
 
 }  // namespace
