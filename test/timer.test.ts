@@ -38,6 +38,25 @@ for (const drive of ['node', 'manual'] as const) {
       );
     });
 
+    // The log of timer operations holds 1,024: this carries it out in the middle of a batch.
+    test('a due timer may make and cancel thousands beside others that are due', async ({ loop }) => {
+      const whenMs = loop.time() + 1;
+      const order: number[] = [];
+      const { promise, fire } = signal();
+      loop.callAt(whenMs, () => {
+        const made = Array.from({ length: 3_000 }, (_, i) => loop.callAt(whenMs, () => void order.push(i)));
+        for (let i = 0; i < made.length; i += 2) made[i]?.cancel();
+        for (const timer of due) timer.cancel();
+        loop.callAt(whenMs, fire);
+      });
+      const due = Array.from({ length: 200 }, () => loop.callAt(whenMs, neverCalled));
+      await driven(loop, promise, 'the last of them');
+      assert.equal(
+        order,
+        Array.from({ length: 1_500 }, (_, i) => 2 * i + 1),
+      );
+    });
+
     test('no delay and a negative one mean the next turn, never the one under way', async ({ loop }) => {
       const turns: number[] = [];
       const { promise, fire } = signal<string[]>();

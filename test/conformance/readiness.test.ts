@@ -288,3 +288,18 @@ for (const backend of IOLoop.backends.filter((name) => !hasModes.has(name))) {
     });
   });
 }
+
+if (IOLoop.backends.includes('epoll')) {
+  suite('EXCLUSIVE on epoll', { backend: 'epoll' }, (test) => {
+    // epoll_ctl(2): EINVAL for EPOLL_CTL_MOD of a registration made with EPOLLEXCLUSIVE.
+    test('is told like any other, and cannot be changed', async ({ loop, defer }) => {
+      const fd = new Sockets(defer).ended();
+      let called = 0;
+      loop.addHandler(fd, () => void called++, READ | Interest.EXCLUSIVE);
+      assert.throws(() => loop.updateHandler(fd, Interest.WRITE), /EINVAL/);
+      await nextTurn(loop);
+      assert.is(called, 1);
+      assert.is(loop.removeHandler(fd), true);
+    });
+  });
+}
