@@ -35,9 +35,15 @@ export interface Addon {
   closeWaker(id: number): void;
 
   /** Throws. */
-  listenSocket(options: NativeTarget & { backlog: number; reusePort: boolean }): number;
+  listenSocket(
+    path: string | undefined,
+    host: string,
+    port: number,
+    backlog: number,
+    reusePort: boolean,
+  ): number;
   /** Throws. */
-  connectSocket(target: NativeTarget): number;
+  connectSocket(path: string | undefined, host: string, port: number): number;
   acceptSocket(listener: number): number;
   /** Throws. */
   socketAddress(fd: number): NativeAddress;
@@ -64,8 +70,15 @@ export interface Addon {
   reportFatal(error: unknown): void;
 }
 
-/** An IP literal with a port, or a path. */
-export type NativeTarget = { host: string; port: number } | { path: string };
+/**
+ * A path, or else an IP literal with a port. It crosses as three arguments, because an object's
+ * properties cannot be read in an environment that is ending, where calls still come from.
+ */
+export interface NativeTarget {
+  readonly path: string | undefined;
+  readonly host: string;
+  readonly port: number;
+}
 /** What the kernel says of a socket. */
 export type NativeAddress = { address: string; port: number } | { path: string };
 

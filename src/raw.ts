@@ -35,7 +35,9 @@ export function listenSocket(
   const { backlog = 4096, reusePort = false } = options;
   checkInteger(backlog, 'options.backlog', 0, 0x7fffffff);
   checkBoolean(reusePort, 'options.reusePort');
-  return explain(target, () => addon().listenSocket({ ...target, backlog, reusePort }));
+  return explain(subjectOf(target), () =>
+    addon().listenSocket(target.path, target.host, target.port, backlog, reusePort),
+  );
 }
 
 /** The next connection that waits, or -errno; EAGAIN: none. */
@@ -64,7 +66,7 @@ export function peerAddress(fd: number): Address {
  */
 export function connectSocket(options: SocketTarget): number {
   const target = checkTarget(options);
-  return explain(target, () => addon().connectSocket(target));
+  return explain(subjectOf(target), () => addon().connectSocket(target.path, target.host, target.port));
 }
 
 /** Takes the error that waits on the socket (SO_ERROR, socket(7)): 0, or -errno. */
@@ -152,13 +154,13 @@ function checkTarget(options: SocketTarget): NativeTarget {
   checkOptions(options ?? null);
   if ('path' in options) {
     if (typeof options.path !== 'string') throw invalidArgument('options.path', 'a string', options.path);
-    return { path: options.path };
+    return { path: options.path, host: '', port: 0 };
   }
   const { host = LOOPBACK, port } = options;
   if (typeof host !== 'string' || !isIpLiteral(host))
     throw invalidArgument('options.host', 'an IP literal', host);
   checkInteger(port, 'options.port', 0, 65535);
-  return { host, port };
+  return { path: undefined, host, port };
 }
 
 /** With or without a zone: 'fe80::1%eth0'. */
@@ -176,13 +178,17 @@ function isNativeError(error: unknown): error is NativeError {
   return error instanceof Error && 'errno' in error && 'syscall' in error;
 }
 
+/** What an error of `target` names. */
+function subjectOf({ path, host, port }: NativeTarget): SystemErrorSubject {
+  return path === undefined ? { address: host, port } : { path };
+}
+
 /** Runs a native call that throws, and dresses its error. */
-function explain<T>(subject: (SystemErrorSubject & { host?: string }) | NativeTarget, call: () => T): T {
+function explain<T>(subject: SystemErrorSubject, call: () => T): T {
   try {
     return call();
   } catch (error) {
     if (!isNativeError(error)) throw error;
-    const where = 'host' in subject ? { address: subject.host, port: subject.port } : subject;
-    throw new SystemError(error.errno, error.syscall, where);
+    throw new SystemError(error.errno, error.syscall, subject);
   }
 }

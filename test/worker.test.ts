@@ -18,6 +18,17 @@ const OCCUPATIONS = {
     raw.send(far, buffer, 0, 1);
     loop.addHandler(near, () => {}, 1);
   `,
+  'makes loops and sockets': `
+    for (;;) {
+      const short = new ioloop.IOLoop({ drive: 'manual' });
+      const own = raw.listenSocket({ port: 0 });
+      raw.closeFd(raw.connectSocket({ port: raw.socketAddress(own).port }));
+      short.createWaker(() => {}).wake();
+      short.runOnce();
+      raw.closeFd(own);
+      short.close();
+    }
+  `,
   'is blocked in runOnce': `
     const manual = new ioloop.IOLoop({ drive: 'manual' });
     manual.createWaker(() => {});
@@ -36,6 +47,12 @@ const SETTING = `
   parentPort.postMessage('ready');
 `;
 
+// Ready before it has loaded the addon: the thread ends within that, or soon after.
+const LOADING = `
+  parentPort.postMessage('ready');
+  for (;;) void new ioloop.IOLoop({ drive: 'manual' }).close();
+`;
+
 /** A program whose main thread never loads the addon; `body` may use cycle(), openFds() and Worker. */
 function mainThread(occupation: string, body: string): string {
   return `
@@ -47,7 +64,7 @@ function mainThread(occupation: string, body: string): string {
       const { parentPort } = require('node:worker_threads');
       const ioloop = require(\${JSON.stringify(main)});
       const raw = require(\${JSON.stringify(main.replace('index.js', 'raw.js'))});
-    \` + ${JSON.stringify(SETTING + occupation)};
+    \` + ${JSON.stringify(occupation)};
     const start = () => new Worker(source, { eval: true, execArgv: [] });
     const ready = (worker) => new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
     const openFds = () => readdirSync('/proc/self/fd').length;
@@ -61,7 +78,7 @@ suite('a thread that is ended', { limitMs: count(90_000, 1_800_000) }, (test) =>
       const cycles = count(12, 300);
       const { stdout, stderr, code, signal } = await runInProject(
         mainThread(
-          occupation,
+          SETTING + occupation,
           `
           const cycle = async (i) => {
             const worker = start();
@@ -83,10 +100,33 @@ suite('a thread that is ended', { limitMs: count(90_000, 1_800_000) }, (test) =>
       assert.equal([stdout, code, signal], ['0\n', 0, null], stderr);
     });
 
+  // A call that the ending environment refuses must neither end the process nor leave descriptors behind.
+  test('while it loads the addon ends alone', async () => {
+    const { stdout, stderr, code, signal } = await runInProject(
+      mainThread(
+        LOADING,
+        `
+        const cycle = async (i) => {
+          const worker = start();
+          await ready(worker);
+          for (const until = performance.now() + (i % 20) * 0.05; performance.now() < until; );
+          await worker.terminate();
+        };
+        for (let i = 0; i < 4; i++) await cycle(i);
+        const before = openFds();
+        for (let i = 0; i < ${count(40, 1_000)}; i++) await cycle(i);
+        console.log(openFds() - before);
+      `,
+      ),
+      { limitMs: count(80_000, 1_700_000) },
+    );
+    assert.equal([stdout, code, signal], ['0\n', 0, null], stderr);
+  });
+
   test('does not hold up process.exit() of the main thread, blocked as it is', async () => {
     const { code, signal, stderr } = await runInProject(
       mainThread(
-        OCCUPATIONS['is blocked in runOnce'],
+        SETTING + OCCUPATIONS['is blocked in runOnce'],
         `
         await Promise.all(Array.from({ length: 4 }, start).map(ready));
         setImmediate(() => process.exit(7));

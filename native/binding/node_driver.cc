@@ -166,8 +166,13 @@ bool hasLibuv(Napi::Env env) {
   if (uv_poll_init == nullptr || uv_handle_size == nullptr) return false;
   // Bun exports the names, but calling one ends the process:
   // https://github.com/oven-sh/bun/issues/18546
-  const auto process = env.Global().Get("process").As<Napi::Object>();
-  return process.Get("versions").As<Napi::Object>().Get("bun").IsUndefined();
+  // Read by status: an environment that is ending has no properties to give.
+  napi_value value = nullptr;
+  if (napi_get_global(env, &value) != napi_ok) return false;
+  for (const char* name : {"process", "versions", "bun"})
+    if (napi_get_named_property(env, value, name, &value) != napi_ok) return false;
+  napi_valuetype type{};
+  return napi_typeof(env, value, &type) == napi_ok && type == napi_undefined;
 }
 
 int libuvBackendFd(Napi::Env env) noexcept {

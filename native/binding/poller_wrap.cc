@@ -153,6 +153,7 @@ napi_property_descriptor hot(const char* name) noexcept {
 
 Napi::Function PollerWrap::define(Napi::Env env) {
   Napi::Function constructor = DefineClass(env, "Poller", {});
+  if (constructor.IsEmpty()) return constructor;
   const napi_property_descriptor methods[] = {
       hot<add>("add"),
       hot<runOnce>("runOnce"),
@@ -166,13 +167,18 @@ Napi::Function PollerWrap::define(Napi::Env env) {
       hot<timeoutMs>("timeoutMs"),
       hot<pollableFd>("pollableFd"),
   };
-  napi_define_properties(env, constructor.Get("prototype"), std::size(methods), methods);
+  napi_value prototype = nullptr;
+  napi_get_named_property(env, constructor, "prototype", &prototype);
+  napi_define_properties(env, prototype, std::size(methods), methods);
   return constructor;
 }
 
 // (backend, drive, words, maxEvents, dispatch, settle, onClosed)
 PollerWrap::PollerWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<PollerWrap>(info) {
   const Napi::Env env = info.Env();
+  // An environment that is ending refuses to wrap, and nobody would ever free what is made here.
+  void* wrapped = nullptr;
+  if (napi_unwrap(env, info.This(), &wrapped) != napi_ok) return;
   const BackendRow* row = findBackend(info[0].As<Napi::String>().Utf8Value());
   auto poller = row == nullptr ? Result<std::unique_ptr<Poller>>(SysError{ENOSYS, "backend"})
                                : Poller::create(row->create);
@@ -221,6 +227,8 @@ void PollerWrap::close() {
 
 void exportPollerClass(Napi::Env env, Napi::Object exports) {
   const Napi::Function constructor = PollerWrap::define(env);
+  // What is empty has no environment either, and using it would end the process.
+  if (constructor.IsEmpty()) return;
   Environment::of(env).pollerClass = Napi::Persistent(constructor);
   exports.Set("Poller", constructor);
 }

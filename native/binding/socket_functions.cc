@@ -13,12 +13,11 @@
 namespace ioloop {
 namespace {
 
-/** `{ host, port }` or `{ path }`, as src/raw.ts has checked it. */
-Result<Address> addressOf(const Napi::Object& target) {
-  if (target.Has("path")) return Address::local(target.Get("path").As<Napi::String>().Utf8Value());
-  return Address::inet(
-      target.Get("host").As<Napi::String>().Utf8Value(),
-      static_cast<std::uint16_t>(target.Get("port").As<Napi::Number>().Uint32Value()));
+/** The first three arguments: a path, or else an IP literal and a port. src/native.ts says why. */
+Result<Address> addressOf(const Napi::CallbackInfo& info) {
+  if (info[0].IsString()) return Address::local(info[0].As<Napi::String>().Utf8Value());
+  return Address::inet(info[1].As<Napi::String>().Utf8Value(),
+                       static_cast<std::uint16_t>(info[2].As<Napi::Number>().Uint32Value()));
 }
 
 Napi::Value toAddress(Napi::Env env, const Result<Address>& address) {
@@ -44,17 +43,15 @@ Napi::Value keepOrThrow(Napi::Env env, Result<UniqueFd> made) {
 }
 
 Napi::Value listen(const Napi::CallbackInfo& info) {
-  const auto options = info[0].As<Napi::Object>();
-  const auto address = addressOf(options);
+  const auto address = addressOf(info);
   if (!address) return keepOrThrow(info.Env(), address.error());
-  return keepOrThrow(
-      info.Env(),
-      listenSocket(*address, {.backlog = options.Get("backlog").As<Napi::Number>().Int32Value(),
-                              .reusePort = options.Get("reusePort").ToBoolean()}));
+  return keepOrThrow(info.Env(),
+                     listenSocket(*address, {.backlog = info[3].As<Napi::Number>().Int32Value(),
+                                             .reusePort = info[4].As<Napi::Boolean>().Value()}));
 }
 
 Napi::Value connect(const Napi::CallbackInfo& info) {
-  const auto address = addressOf(info[0].As<Napi::Object>());
+  const auto address = addressOf(info);
   if (!address) return keepOrThrow(info.Env(), address.error());
   return keepOrThrow(info.Env(), connectSocket(*address));
 }
@@ -131,6 +128,7 @@ void exportSocketFunctions(Napi::Env env, Napi::Object exports) {
   exportHot(env, exports, "socketError", pendingError);
   Environment& environment = Environment::of(env);
   auto result = Napi::Int32Array::New(env, 1);
+  if (result.IsEmpty()) return;  // the environment is ending
   environment.result = result.Data();
   environment.resultMemory = Napi::Persistent(result);
   exports.Set("result", result);
