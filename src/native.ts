@@ -111,16 +111,14 @@ export interface PollerCounters {
   readonly orphanEvents: number;
   readonly timersFired: number;
   readonly systemCalls: number;
-  readonly rebuilds: number;
   readonly busyMs: number;
 }
 
 /** Reads `poller`'s counters. */
 export function readCounters(poller: NativePoller): PollerCounters {
-  const values = new Float64Array(8);
+  const values = new Float64Array(7);
   poller.counters(values);
-  const [polls, wakeUps, events, orphanEvents, timersFired, systemCalls, rebuilds, busyMs] = [...values] as [
-    number,
+  const [polls, wakeUps, events, orphanEvents, timersFired, systemCalls, busyMs] = [...values] as [
     number,
     number,
     number,
@@ -129,7 +127,7 @@ export function readCounters(poller: NativePoller): PollerCounters {
     number,
     number,
   ];
-  return { polls, wakeUps, events, orphanEvents, timersFired, systemCalls, rebuilds, busyMs };
+  return { polls, wakeUps, events, orphanEvents, timersFired, systemCalls, busyMs };
 }
 
 // native/binding/turn_runner.h has the same list.

@@ -10,7 +10,7 @@ import { startSource } from './support/child.ts';
 import { newFds, openFds } from './support/fds.ts';
 import { project, runInProject } from './support/package.ts';
 import { drain, poke, Sockets } from './support/sockets.ts';
-import { suite } from './support/suite.ts';
+import { suite, type TestContext } from './support/suite.ts';
 import { passes, turnsIn } from './support/turns.ts';
 import { within } from './support/within.ts';
 
@@ -20,6 +20,17 @@ const CLOSE_ON_EXEC = 0o2000000;
 function closesOnExec(fd: number): boolean {
   const flags = /^flags:\s+(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
   return (Number.parseInt(flags ?? '0', 8) & CLOSE_ON_EXEC) !== 0;
+}
+
+/** Starts a child that has `fd` too, handed over as its standard input; it ends with the test. */
+async function childHolding(fd: number, defer: TestContext['defer']): Promise<void> {
+  const child = spawn('sleep', ['1000'], { stdio: [fd, 'ignore', 'ignore'] });
+  const ended = once(child, 'exit');
+  defer(() => {
+    child.kill('SIGKILL');
+    return ended;
+  });
+  await within(10_000, once(child, 'spawn'), 'the child');
 }
 
 suite('every descriptor that is made here', (test) => {
@@ -103,14 +114,7 @@ suite('a child process', { limitMs: 60_000 }, (test) => {
     const sockets = new Sockets(defer);
     const [near, far] = sockets.pair();
     loop.addHandler(near, () => {}, Interest.READ);
-    // A child that has the descriptor too: handed over as its standard input.
-    const child = spawn('sleep', ['1000'], { stdio: [near, 'ignore', 'ignore'] });
-    const ended = once(child, 'exit');
-    defer(() => {
-      child.kill('SIGKILL');
-      return ended;
-    });
-    await within(10_000, once(child, 'spawn'), 'the child');
+    await childHolding(near, defer);
     loop.removeHandler(near);
     sockets.close(near);
     poke(far);
@@ -125,13 +129,7 @@ suite('a child process', { limitMs: 60_000 }, (test) => {
     const sockets = new Sockets(defer);
     const [near, far] = sockets.pair();
     loop.addHandler(near, () => {}, Interest.READ);
-    const child = spawn('sleep', ['1000'], { stdio: [near, 'ignore', 'ignore'] });
-    const ended = once(child, 'exit');
-    defer(() => {
-      child.kill('SIGKILL');
-      return ended;
-    });
-    await within(10_000, once(child, 'spawn'), 'the child');
+    await childHolding(near, defer);
     sockets.close(near);
     loop.removeHandler(near);
     poke(far);

@@ -16,7 +16,6 @@ namespace ioloop {
  * anywhere else. It ends with the environment, and closes what that left open.
  */
 struct Environment {
-  Napi::FunctionReference pollerClass;
   /** Whether Node's own loop can drive ours: hasLibuv(). */
   bool hasLibuv = false;
   /**

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "binding/arguments.h"
-#include "binding/environment.h"
 #include "binding/errors.h"
 #include "binding/functions.h"
 #include "binding/milliseconds.h"
@@ -119,11 +118,14 @@ napi_value counters(napi_env env, napi_callback_info info) {
   const auto target = arguments.doubles(0);
   if (runner == nullptr) return nullptr;
   const PollerCounters& counted = runner->poller().counters();
-  const std::array<double, 8> values{
-      static_cast<double>(counted.polls),       static_cast<double>(counted.wakeUps),
-      static_cast<double>(counted.events),      static_cast<double>(counted.orphanEvents),
-      static_cast<double>(counted.timersFired), static_cast<double>(counted.systemCalls),
-      static_cast<double>(counted.rebuilds),    runner->busyMs(),
+  const std::array<double, 7> values{
+      static_cast<double>(counted.polls),
+      static_cast<double>(counted.wakeUps),
+      static_cast<double>(counted.events),
+      static_cast<double>(counted.orphanEvents),
+      static_cast<double>(counted.timersFired),
+      static_cast<double>(counted.systemCalls),
+      runner->busyMs(),
   };
   std::ranges::copy_n(values.begin(),
                       static_cast<std::ptrdiff_t>(std::min(values.size(), target.size())),
@@ -229,7 +231,6 @@ void exportPollerClass(Napi::Env env, Napi::Object exports) {
   const Napi::Function constructor = PollerWrap::define(env);
   // What is empty has no environment either, and using it would end the process.
   if (constructor.IsEmpty()) return;
-  Environment::of(env).pollerClass = Napi::Persistent(constructor);
   exports.Set("Poller", constructor);
 }
 
