@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
@@ -7,7 +8,7 @@ import { fileURLToPath } from 'node:url';
  *
  * Functions that may fail return a negative errno and throw nothing, unless they say so.
  */
-export interface Addon {
+export interface Addon extends StreamAddon {
   /** The backends of this build on this system, best first. */
   readonly backends: readonly string[];
   /** Whether Node's own loop can give us our turns. */
@@ -71,6 +72,108 @@ export interface Addon {
 }
 
 /**
+ * Descriptors for streams and their servers: non-blocking, close-on-exec, never a SIGPIPE.
+ *
+ * Those made or adopted here belong to this environment, which closes what is left of them when it
+ * ends; {@link closeStream}, {@link abortStream} and {@link releaseStream} end that. What answers
+ * `void` leaves a count, a descriptor or -errno in {@link Addon.result}: the functions of the same
+ * names at the end of this file return it.
+ */
+interface StreamAddon {
+  acceptStream(listener: number): void;
+  /** What {@link readPeer} reads. */
+  readonly peer: Uint32Array;
+  /** The name of a network interface, its number where it has none (if_indextoname(3)). */
+  interfaceName(index: number): string;
+
+  /**
+   * A listening socket. At a path its mode is set before anybody can connect; -1 leaves what
+   * umask(2) made of it. A path that exists is EADDRINUSE, whether somebody listens there or not.
+   * "::" takes IPv4 too, unless `ipv6Only`. What {@link setSocketOption} sets on it, accepted
+   * sockets inherit (Linux, tcp(7)). Throws.
+   */
+  listenStream(
+    path: string | undefined,
+    host: string,
+    port: number,
+    backlog: number,
+    reusePort: boolean,
+    ipv6Only: boolean,
+    mode: number,
+  ): number;
+  /**
+   * Begins to connect: writable when it is decided, {@link Addon.socketError} then tells how. From
+   * `localAddress` (an IP literal, '' for any) and `localPort` (0 for any; then the port is chosen
+   * for the whole four-tuple, IP_BIND_ADDRESS_NO_PORT of ip(7)). Throws what is refused at once;
+   * ECONNREFUSED of a path: nobody listens there any more; EAGAIN of a path: its backlog is full.
+   */
+  connectStream(
+    path: string | undefined,
+    host: string,
+    port: number,
+    localAddress: string,
+    localPort: number,
+  ): number;
+  /** /dev/null, held in reserve against EMFILE. Throws. */
+  openSpare(): number;
+
+  /** Takes over a connected stream socket. Throws ENOTSOCK, EINVAL (of another type), ENOTCONN. */
+  adoptSocket(fd: number): void;
+  /** Takes over a listening stream socket. Throws ENOTSOCK, EINVAL (of another type, or not listening). */
+  adoptListener(fd: number): void;
+  /**
+   * Takes over a pipe, FIFO, terminal, character device or socket: its status flags as they were
+   * (F_GETFL of fcntl(2)), for {@link openDirections} and {@link restoreFlags}. Throws EPERM for a
+   * regular file or a directory, which are never not ready.
+   */
+  adoptPipe(fd: number): number;
+  /** Sets the status flags (F_SETFL): what another process sees of a shared file, too. 0 or -errno. */
+  restoreFlags(fd: number, flags: number): number;
+
+  closeStream(fd: number): void;
+  abortStream(fd: number): void;
+  /** The descriptor is its taker's from now on. */
+  releaseStream(fd: number): void;
+  shutdownStream(fd: number): void;
+
+  readPipe(fd: number, target: Uint8Array, offset?: number, length?: number): void;
+  writePipe(fd: number, source: Uint8Array, offset?: number, length?: number): void;
+  sendVector(fd: number, views: readonly Uint8Array[], first: number, count: number, skip: number): void;
+  sendFile(socket: number, file: number, offset: number, count: number): void;
+  unreadBytes(fd: number): void;
+  unsentBytes(fd: number): void;
+
+  /** The option of that name in this system's headers ('SO_RCVBUF', 'TCP_NODELAY' ...), null: it has none. */
+  socketOption(name: string): NativeOption | null;
+  /** setsockopt(2): 0 or -errno. */
+  setSocketOption(fd: number, level: number, name: number, value: Uint8Array): number;
+  /** getsockopt(2): the bytes filled in, or -errno. */
+  getSocketOption(fd: number, level: number, name: number, target: Uint8Array): number;
+  /**
+   * What the kernel knows of a TCP connection (TCP_INFO, tcp(7)): `rttUs`, `sendCwnd`,
+   * `retransTotal`, `bytesAcked` ...; as much of it as this kernel tells. Throws, ENOTSUP where the
+   * system has none.
+   */
+  tcpInfo(fd: number): Readonly<Record<string, number>>;
+
+  /** Which file `path` names, links not followed; for {@link unlinkPath} alone. Throws. */
+  fileIdentity(path: string): string;
+  /** Unlinks `path` if it still names that file: 0 or -errno, ESTALE: it names another. */
+  unlinkPath(path: string, identity: string): number;
+
+  /** The limit on what streams hold in memory, in bytes for the whole process, 0: none set. Sets it first, if given. */
+  memoryBudget(limit?: number): number;
+  /**
+   * Adds bytes to what streams hold, takes them away if negative: the total of the process. What an
+   * environment has added is taken away when it ends.
+   */
+  memoryAdd(delta: number): number;
+}
+
+/** Level and number for {@link StreamAddon.setSocketOption}, and what its value is in C. */
+export type NativeOption = readonly [level: number, name: number, kind: 'int' | 'linger' | 'string'];
+
+/**
  * A path, or else an IP literal with a port. It crosses as three arguments, because an object's
  * properties cannot be read in an environment that is ending, where calls still come from.
  */
@@ -79,6 +182,17 @@ export interface NativeTarget {
   readonly host: string;
   readonly port: number;
 }
+/** Who was accepted: the numbers of an address, whose text is made when somebody reads it. */
+export interface NativePeer {
+  readonly family: 4 | 6;
+  readonly port: number;
+  /** Four bytes each, the first of them in the highest bits; IPv4 has all in the first. */
+  readonly words: readonly [number, number, number, number];
+  /** The interface of a link-local address, for {@link StreamAddon.interfaceName}; else 0. */
+  readonly scope: number;
+}
+// native/binding/stream_functions.cc has the same list.
+type PeerWords = readonly [family: 0 | 4 | 6, port: number, scope: number, number, number, number, number];
 /** What the kernel says of a socket. */
 export type NativeAddress = { address: string; port: number } | { path: string };
 
@@ -88,6 +202,11 @@ export interface NativePoller {
   add(fd: number, interest: number): number;
   modify(fd: number, interest: number): number;
   remove(fd: number): boolean;
+  /**
+   * remove() of a descriptor that is closed right afterwards and has no duplicate: epoll(7) and
+   * kqueue(2) drop it by themselves then, so no system call is spent on it.
+   */
+  forget(fd: number): boolean;
   /** Carries out the timer log; see {@link TurnTables.noteTimer}. */
   applyTimerOps(): void;
   /** Monotonic milliseconds. */
@@ -268,6 +387,103 @@ export function send(fd: number, source: Uint8Array, offset?: number, length?: n
   if (offset === undefined) send(fd, source);
   else send(fd, source, offset, length);
   return result[0] as number;
+}
+
+/** The next connection that waits at `listener`: its descriptor, or -errno; accept4(2). */
+export function acceptStream(listener: number): number {
+  const { acceptStream, result } = addon();
+  acceptStream(listener);
+  return result[0] as number;
+}
+
+/** Whom the last {@link acceptStream} of this thread accepted; null: a Unix socket, with no name. */
+export function readPeer(): NativePeer | null {
+  const peer = addon().peer as unknown as PeerWords;
+  if (peer[0] === 0) return null;
+  return { family: peer[0], port: peer[1], scope: peer[2], words: [peer[3], peer[4], peer[5], peer[6]] };
+}
+
+/** close(2): 0, or -errno. */
+export function closeStream(fd: number): number {
+  const { closeStream, result } = addon();
+  closeStream(fd);
+  return result[0] as number;
+}
+
+/** Closes with a reset: SO_LINGER at 0 (socket(7)), then close(2). 0, or -errno. */
+export function abortStream(fd: number): number {
+  const { abortStream, result } = addon();
+  abortStream(fd);
+  return result[0] as number;
+}
+
+/** Ends our half, as shutdown(2) with SHUT_WR: 0, or -errno. */
+export function shutdownStream(fd: number): number {
+  const { shutdownStream, result } = addon();
+  shutdownStream(fd);
+  return result[0] as number;
+}
+
+/** read(2) into all of `target`, or into a range of it: bytes, 0 at the end, or -errno. */
+export function readPipe(fd: number, target: Uint8Array, offset?: number, length?: number): number {
+  const { readPipe, result } = addon();
+  if (offset === undefined) readPipe(fd, target);
+  else readPipe(fd, target, offset, length);
+  return result[0] as number;
+}
+
+/** write(2) of all of `source`, or of a range of it: bytes taken, or -errno. EPIPE, but no SIGPIPE. */
+export function writePipe(fd: number, source: Uint8Array, offset?: number, length?: number): number {
+  const { writePipe, result } = addon();
+  if (offset === undefined) writePipe(fd, source);
+  else writePipe(fd, source, offset, length);
+  return result[0] as number;
+}
+
+/**
+ * sendmsg(2) of `count` views from `views[first]` on, the first of them without its first `skip`
+ * bytes: bytes taken, or -errno. At most IOV_MAX views go at once; a detached one has no bytes.
+ */
+export function sendVector(
+  fd: number,
+  views: readonly Uint8Array[],
+  first: number,
+  count: number,
+  skip: number,
+): number {
+  const { sendVector, result } = addon();
+  sendVector(fd, views, first, count, skip);
+  return result[0] as number;
+}
+
+/**
+ * sendfile(2) of `count` bytes from `offset` on, wherever the file's own offset is: bytes taken, 0 at
+ * the end of the file, or -errno; ENOSYS where the system has none.
+ */
+export function sendFile(socket: number, file: number, offset: number, count: number): number {
+  const { sendFile, result } = addon();
+  sendFile(socket, file, offset, count);
+  return result[0] as number;
+}
+
+/** Bytes that wait to be read (FIONREAD, tcp(7)), or -errno. */
+export function unreadBytes(fd: number): number {
+  const { unreadBytes, result } = addon();
+  unreadBytes(fd);
+  return result[0] as number;
+}
+
+/** Bytes that the peer has not acknowledged (SIOCOUTQ, tcp(7)), or -errno. */
+export function unsentBytes(fd: number): number {
+  const { unsentBytes, result } = addon();
+  unsentBytes(fd);
+  return result[0] as number;
+}
+
+/** What a descriptor with these status flags is open for (O_ACCMODE of open(2)). */
+export function openDirections(flags: number): { readable: boolean; writable: boolean } {
+  const mode = flags & (constants.O_RDONLY | constants.O_WRONLY | constants.O_RDWR);
+  return { readable: mode !== constants.O_WRONLY, writable: mode !== constants.O_RDONLY };
 }
 
 function load(): Addon {
