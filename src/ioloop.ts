@@ -10,7 +10,7 @@ import {
   checkSignal,
   invalidArgument,
 } from './arguments.ts';
-import { type BackendName, chooseBackend, hasNodeDriver, systemCall } from './backend.ts';
+import { type BackendName, chooseBackend, findSimNetwork, hasNodeDriver, systemCall } from './backend.ts';
 import { type Deferred, deferred } from './deferred.ts';
 import { EntryRunner } from './entry-runner.ts';
 import { IOLoopError, SystemError } from './errors.ts';
@@ -155,8 +155,9 @@ export class IOLoop {
     this.#monitor = slowCallbackMs > 0 ? new SlowCallbackMonitor(slowCallbackMs) : undefined;
     this.#tables = new TurnTables(maxEvents);
     this.#callsSettle = drive === 'node' && !hasNodeDriver();
+    const network = findSimNetwork(this.backend);
     this.#poller = new (addon().Poller)(
-      this.backend,
+      network ?? this.backend,
       this.#callsSettle ? 'thread' : drive,
       this.#tables.words,
       maxEvents,
@@ -165,7 +166,7 @@ export class IOLoop {
       () => this.#closed?.resolve(),
     );
     this.#scheduler = new Scheduler(this.#poller, this.#tables, this.#settle, onError);
-    this.#clock = monotonicClock(this.#poller);
+    this.#clock = network === undefined ? monotonicClock(this.#poller) : () => this.#poller.time();
     this.#timers = new TimerQueue(this.#scheduler, this.#clock);
     this.#lifecycle = new Lifecycle(this.#scheduler, this.#timers);
     this.#handlers = new HandlerTable(this.#scheduler, systemCall(this.backend));

@@ -14,7 +14,7 @@ export interface Addon extends StreamAddon {
   /** Whether Node's own loop can give us our turns. */
   readonly hasLibuv: boolean;
   readonly Poller: new (
-    backend: string,
+    backend: string | NativeSimNetwork,
     drive: 'node' | 'thread' | 'manual',
     words: Int32Array,
     maxEvents: number,
@@ -22,6 +22,17 @@ export interface Addon extends StreamAddon {
     settle: () => void,
     onClosed: () => void,
   ) => NativePoller;
+  readonly SimNetwork: new (
+    seed: number,
+    bufferSize: number,
+    minDelayMs: number,
+    maxDelayMs: number,
+    shortRead: number,
+    shortWrite: number,
+    spuriousAgain: number,
+    interrupt: number,
+    shuffleReady: boolean,
+  ) => NativeSimNetwork;
 
   /** Makes a waker; its id. Throws. */
   createWaker(): number;
@@ -219,6 +230,24 @@ export interface NativePoller {
   /** Arms the earliest deadline and tells the driver what the loop wants. */
   settled(): void;
   counters(target: Float64Array): void;
+  close(): void;
+}
+
+/** A simulated kernel for this thread: native/core/sim/sim_network.h. It lives until the last poller on it is closed. */
+export interface NativeSimNetwork {
+  /** Two sockets that are connected. Throws. */
+  connectPair(): [number, number];
+  /** Moves the clock to what happens next, but not past `limitMs`, and lets it happen; whether anything did. */
+  advanceToNext(limitMs: number): boolean;
+  /** The virtual clock, in milliseconds. */
+  time(): number;
+  /** All calls and deliveries so far in one number, as 16 hexadecimal digits. */
+  traceHash(): string;
+  openDescriptors(): number;
+  /** The stream sockets that this thread makes from now on are its own. */
+  host(): void;
+  /** This thread makes kernel sockets again. */
+  unhost(): void;
   close(): void;
 }
 

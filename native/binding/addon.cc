@@ -53,6 +53,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("hasLibuv", Environment::of(env).hasLibuv);
   exportHot(env, exports, "reportFatal", reportFatal);
   exportPollerClass(env, exports);
+  exportSimNetworkClass(env, exports);
   exportWakerFunctions(env, exports);
   exportSocketFunctions(env, exports);
   exportInotifyFunctions(env, exports);

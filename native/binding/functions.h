@@ -5,6 +5,7 @@
 namespace ioloop {
 
 void exportPollerClass(Napi::Env env, Napi::Object exports);
+void exportSimNetworkClass(Napi::Env env, Napi::Object exports);
 void exportWakerFunctions(Napi::Env env, Napi::Object exports);
 void exportSocketFunctions(Napi::Env env, Napi::Object exports);
 void exportInotifyFunctions(Napi::Env env, Napi::Object exports);

@@ -11,8 +11,10 @@
 #include "binding/functions.h"
 #include "binding/milliseconds.h"
 #include "binding/node_driver.h"
+#include "binding/sim_network_wrap.h"
 #include "binding/thread_driver.h"
 #include "core/backends.h"
+#include "core/sim/sim_backend.h"
 #include "core/sys.h"
 
 namespace ioloop {
@@ -151,6 +153,18 @@ napi_property_descriptor hot(const char* name) noexcept {
   return {name, nullptr, call, nullptr, nullptr, nullptr, napi_default_method, nullptr};
 }
 
+/** On the backend of that name, or on a simulated network and its clock. */
+Result<std::unique_ptr<Poller>> createPoller(Napi::Value source) {
+  if (source.IsString()) {
+    const BackendRow* row = findBackend(source.As<Napi::String>().Utf8Value());
+    if (row != nullptr) return Poller::create(row->create);
+  } else if (const std::shared_ptr<SimNetwork> network = simNetworkOf(source)) {
+    return Poller::create([network] { return SimBackend::create(*network); },
+                          [network] { return network->now(); });
+  }
+  return SysError{ENOSYS, "backend"};
+}
+
 }  // namespace
 
 Napi::Function PollerWrap::define(Napi::Env env) {
@@ -175,15 +189,13 @@ Napi::Function PollerWrap::define(Napi::Env env) {
   return constructor;
 }
 
-// (backend, drive, words, maxEvents, dispatch, settle, onClosed)
+// (backend or SimNetwork, drive, words, maxEvents, dispatch, settle, onClosed)
 PollerWrap::PollerWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<PollerWrap>(info) {
   const Napi::Env env = info.Env();
   // An environment that is ending refuses to wrap, and nobody would ever free what is made here.
   void* wrapped = nullptr;
   if (napi_unwrap(env, info.This(), &wrapped) != napi_ok) return;
-  const BackendRow* row = findBackend(info[0].As<Napi::String>().Utf8Value());
-  auto poller = row == nullptr ? Result<std::unique_ptr<Poller>>(SysError{ENOSYS, "backend"})
-                               : Poller::create(row->create);
+  auto poller = createPoller(info[0]);
   if (!poller) {
     throwSystemError(env, poller.error());
     return;

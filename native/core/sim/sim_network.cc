@@ -9,6 +9,8 @@ namespace {
 /** By slot: the range of numbers that a network has. Empty slots are taken again. */
 thread_local std::vector<SimNetwork*> networks;
 
+thread_local SimNetwork* threadHost = nullptr;
+
 int takeSlot(SimNetwork* network) {
   auto slot = std::ranges::find(networks, nullptr);
   if (slot == networks.end()) slot = networks.insert(slot, nullptr);
@@ -26,7 +28,16 @@ SimNetwork::SimNetwork(std::uint64_t seed, const SimOptions& options)
   installSimRoutes();
 }
 
-SimNetwork::~SimNetwork() { std::ranges::replace(networks, this, nullptr); }
+SimNetwork::~SimNetwork() {
+  if (threadHost == this) threadHost = nullptr;
+  std::ranges::replace(networks, this, nullptr);
+}
+
+SimNetwork* SimNetwork::exchangeHost(SimNetwork* network) noexcept {
+  return std::exchange(threadHost, network);
+}
+
+SimNetwork* SimNetwork::host() noexcept { return threadHost; }
 
 SimNetwork* SimNetwork::of(int fd) noexcept {
   if (fd < kFirstSimFd) return nullptr;

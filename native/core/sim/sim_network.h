@@ -89,6 +89,15 @@ class SimNetwork {
   /** The network of the calling thread that `fd` belongs to, open or not; nullptr: none. */
   static SimNetwork* of(int fd) noexcept;
 
+  /**
+   * Makes `network` the host of the calling thread, nullptr: none; returns the one before. The
+   * stream sockets that a thread with a host makes (socket(2)) are its host's, whatever their
+   * domain. A network that goes is nobody's host any more.
+   */
+  static SimNetwork* exchangeHost(SimNetwork* network) noexcept;
+  /** The host of the calling thread, nullptr: it makes kernel sockets. */
+  static SimNetwork* host() noexcept;
+
   /** A socket to bind(2), listen(2) or connect(2). EMFILE when the numbers are used up. */
   Result<UniqueFd> socket(int family = AF_INET);
   /** Two sockets that are connected to each other (socketpair(2)). */

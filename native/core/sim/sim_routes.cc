@@ -91,6 +91,12 @@ struct SimCalls {
     return SimNetwork::of(fd) == nullptr ? before.write(fd, source, size)
                                          : send(fd, source, size, 0);
   }
+  static int socket(int domain, int type, int protocol) {
+    SimNetwork* network = SimNetwork::host();
+    if (network == nullptr || type != SOCK_STREAM) return before.socket(domain, type, protocol);
+    auto made = network->socket(domain);
+    return answerFd(*network, 120, network->base_, made ? made->release() : -made.error().code);
+  }
   static int bind(int fd, const sockaddr* address, socklen_t size) {
     SimNetwork* network = SimNetwork::of(fd);
     return network == nullptr ? before.bind(fd, address, size)
@@ -183,6 +189,7 @@ void installSimRoutes() {
     routes.dup3 = SimCalls::dup3;
     routes.read = SimCalls::read;
     routes.write = SimCalls::write;
+    routes.socket = SimCalls::socket;
     routes.bind = SimCalls::bind;
     routes.listen = SimCalls::listen;
     routes.accept4 = SimCalls::accept4;
