@@ -6,6 +6,7 @@
 #include "binding/turn_runner.h"
 #include "binding/waker_registry.h"
 #include "core/backends.h"
+#include "core/memory_budget.h"
 #include "core/sys.h"
 
 namespace ioloop {
@@ -29,6 +30,8 @@ int Environment::keep(UniqueFd fd) {
 Environment::~Environment() {
   for (const auto& [fd, file] : descriptors)
     if (fileOf(fd) == file) sys().close(fd);
+  streams.forEach([](int fd) { sys().close(fd); });
+  MemoryBudget::ofProcess().add(-memoryHeld);
   for (const std::uint32_t waker : wakers) WakerRegistry::close(waker);
 }
 
@@ -56,7 +59,13 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exportSimNetworkClass(env, exports);
   exportWakerFunctions(env, exports);
   exportSocketFunctions(env, exports);
+  exportStreamFunctions(env, exports);
+  exportSocketOptionFunctions(env, exports);
+  exportMemoryFunctions(env, exports);
   exportInotifyFunctions(env, exports);
+#if defined(IOLOOP_FAULTS)
+  exportFaultFunctions(env, exports);
+#endif
   return exports;
 }
 

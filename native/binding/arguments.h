@@ -2,6 +2,7 @@
 
 #include <napi.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -64,12 +65,25 @@ class Arguments {
    * as much as all the rest, and of a wider kind this is a part.
    */
   std::span<std::byte> bytes(std::size_t index) const noexcept {
-    std::size_t size = 0;
-    void* data = nullptr;
-    if (index >= count_ || napi_get_typedarray_info(env_, values_[index], nullptr, &size, &data,
-                                                    nullptr, nullptr) != napi_ok)
+    return index < count_ ? bytesOf(values_[index]) : std::span<std::byte>();
+  }
+
+  /** The part of bytes(index) that the next two arguments name, (offset, length), if they are
+   * there. */
+  std::span<std::byte> range(std::size_t index) const noexcept {
+    const auto all = bytes(index);
+    const auto offset = number(index + 1);
+    if (!offset) return all;
+    const auto rest = all.subspan(std::min(toSize(*offset), all.size()));
+    return rest.first(std::min(toSize(number(index + 2).value_or(0)), rest.size()));
+  }
+
+  /** The bytes of a Uint8Array in an array; as bytes(). */
+  std::span<std::byte> bytesAt(std::size_t index, std::uint32_t place) const noexcept {
+    napi_value element = nullptr;
+    if (index >= count_ || napi_get_element(env_, values_[index], place, &element) != napi_ok)
       return {};
-    return {static_cast<std::byte*>(data), size};
+    return bytesOf(element);
   }
 
   /** The numbers of a Float64Array; as bytes(). */
@@ -85,6 +99,18 @@ class Arguments {
   }
 
  private:
+  static std::size_t toSize(double value) noexcept {
+    return value > 0 ? static_cast<std::size_t>(value) : 0;
+  }
+
+  std::span<std::byte> bytesOf(napi_value value) const noexcept {
+    std::size_t size = 0;
+    void* data = nullptr;
+    if (napi_get_typedarray_info(env_, value, nullptr, &size, &data, nullptr, nullptr) != napi_ok)
+      return {};
+    return {static_cast<std::byte*>(data), size};
+  }
+
   napi_env env_;
   napi_value self_ = nullptr;
   void* data_ = nullptr;

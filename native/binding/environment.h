@@ -7,6 +7,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include "core/descriptor_set.h"
+#include "core/socket.h"
 #include "core/unique_fd.h"
 
 namespace ioloop {
@@ -25,6 +27,13 @@ struct Environment {
    */
   std::int32_t* result = nullptr;
   Napi::Reference<Napi::Int32Array> resultMemory;
+  /** Whom the last acceptStream() accepted. Memory of `peerMemory`, as that of `result` is. */
+  Peer* peer = nullptr;
+  Napi::Reference<Napi::Uint32Array> peerMemory;
+  /** Descriptors of streams and servers. They close by no other door, so a number says it all. */
+  DescriptorSet streams;
+  /** What streams of this environment have added to the process's MemoryBudget. */
+  std::int64_t memoryHeld = 0;
   /**
    * Descriptors that ioloop/raw made here and closeFd() has not closed, each with the file it
    * stands for: a number that was closed by other means may be somebody else's by now.
@@ -42,6 +51,11 @@ struct Environment {
 
   /** Takes `fd` into the list and returns its number. */
   int keep(UniqueFd fd);
+  /** The same for a stream's. */
+  int keepStream(UniqueFd fd) {
+    streams.insert(fd.get());
+    return fd.release();
+  }
 };
 
 }  // namespace ioloop

@@ -64,6 +64,12 @@ napi_value remove(napi_env env, napi_callback_info info) {
   return toBoolean(env, poller != nullptr && poller->remove(arguments.int32(0).value_or(-1)));
 }
 
+napi_value forget(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Poller* poller = pollerOf(arguments);
+  return toBoolean(env, poller != nullptr && poller->forget(arguments.int32(0).value_or(-1)));
+}
+
 napi_value applyTimerOps(napi_env env, napi_callback_info info) {
   const Arguments<0> arguments(env, info);
   if (TurnRunner* runner = runnerOf(arguments); runner != nullptr) runner->applyTimerOps();
@@ -171,17 +177,10 @@ Napi::Function PollerWrap::define(Napi::Env env) {
   Napi::Function constructor = DefineClass(env, "Poller", {});
   if (constructor.IsEmpty()) return constructor;
   const napi_property_descriptor methods[] = {
-      hot<add>("add"),
-      hot<runOnce>("runOnce"),
-      hot<noteSettled>("settled"),
-      hot<counters>("counters"),
-      hot<closePoller>("close"),
-      hot<modify>("modify"),
-      hot<remove>("remove"),
-      hot<applyTimerOps>("applyTimerOps"),
-      hot<time>("time"),
-      hot<timeoutMs>("timeoutMs"),
-      hot<pollableFd>("pollableFd"),
+      hot<add>("add"),           hot<runOnce>("runOnce"),     hot<noteSettled>("settled"),
+      hot<counters>("counters"), hot<closePoller>("close"),   hot<modify>("modify"),
+      hot<remove>("remove"),     hot<forget>("forget"),       hot<applyTimerOps>("applyTimerOps"),
+      hot<time>("time"),         hot<timeoutMs>("timeoutMs"), hot<pollableFd>("pollableFd"),
   };
   napi_value prototype = nullptr;
   napi_get_named_property(env, constructor, "prototype", &prototype);

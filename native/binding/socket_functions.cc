@@ -1,6 +1,3 @@
-#include <algorithm>
-#include <array>
-#include <cstring>
 #include <string>
 
 #include "binding/arguments.h"
@@ -77,28 +74,18 @@ napi_value pendingError(napi_env env, napi_callback_info info) {
   return toNumber(env, status ? 0 : toNegative(status.error()));
 }
 
-/** The part of the buffer that (fd, buffer[, offset, length]) names; src/raw.ts checked the range.
- */
-std::span<std::byte> rangeOf(const Arguments<4>& arguments) noexcept {
-  const auto bytes = arguments.bytes(1);
-  const auto offset = arguments.uint32(2);
-  if (!offset) return bytes;
-  const auto rest = bytes.subspan(std::min<std::size_t>(*offset, bytes.size()));
-  return rest.first(std::min<std::size_t>(arguments.uint32(3).value_or(0), rest.size()));
-}
-
 // Both leave their result in the environment's word.
 napi_value recv(napi_env env, napi_callback_info info) {
   const Arguments<4> arguments(env, info);
   *arguments.data<Environment>().result =
-      static_cast<std::int32_t>(recvSome(arguments.int32(0).value_or(-1), rangeOf(arguments)));
+      static_cast<std::int32_t>(recvSome(arguments.int32(0).value_or(-1), arguments.range(1)));
   return nullptr;
 }
 
 napi_value send(napi_env env, napi_callback_info info) {
   const Arguments<4> arguments(env, info);
   *arguments.data<Environment>().result =
-      static_cast<std::int32_t>(sendSome(arguments.int32(0).value_or(-1), rangeOf(arguments)));
+      static_cast<std::int32_t>(sendSome(arguments.int32(0).value_or(-1), arguments.range(1)));
   return nullptr;
 }
 

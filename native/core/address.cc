@@ -42,14 +42,13 @@ Result<std::uint32_t> scopeOf(std::string_view zone) noexcept {
   return scope;
 }
 
-/** The zone that a scope is written as: the interface's name, its number when it has none. */
-std::string zoneOf(std::uint32_t scope) {
-  std::array<char, IF_NAMESIZE> name{};
-  if (sys().ifIndexToName(scope, name.data()) != nullptr) return name.data();
-  return std::to_string(scope);
-}
-
 }  // namespace
+
+std::string interfaceName(std::uint32_t index) {
+  std::array<char, IF_NAMESIZE> name{};
+  if (sys().ifIndexToName(index, name.data()) != nullptr) return name.data();
+  return std::to_string(index);
+}
 
 Result<Address> Address::inet(std::string_view literal, std::uint16_t port) noexcept {
   Address address;
@@ -133,7 +132,7 @@ std::string Address::host() const {
     case Family::inet6:
       ::inet_ntop(AF_INET6, &inet6_.sin6_addr, text.data(), text.size());
       if (inet6_.sin6_scope_id == 0) return text.data();
-      return text.data() + ('%' + zoneOf(inet6_.sin6_scope_id));
+      return text.data() + ('%' + interfaceName(inet6_.sin6_scope_id));
     case Family::local:
       return {};
   }

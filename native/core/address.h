@@ -66,4 +66,7 @@ class Address {
   socklen_t size_ = 0;
 };
 
+/** The name of a network interface, its number when it has none (if_indextoname(3)). */
+std::string interfaceName(std::uint32_t index);
+
 }  // namespace ioloop

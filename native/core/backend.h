@@ -45,6 +45,9 @@ class Backend {
   /** The word that selects it: "epoll", "poll" ... */
   virtual std::string_view name() const noexcept = 0;
 
+  /** Whether closing a descriptor is enough to have it watched no more (rule 9). */
+  virtual bool forgetsClosed() const noexcept { return false; }
+
   /**
    * Changes what `fd` is watched for. `before` is what it is watched for now, none when it is to be
    * added; `after` none removes it.

@@ -88,10 +88,22 @@ bool Poller::remove(int fd) noexcept {
   if (row == nullptr) return false;
   // Whatever this answers, nobody is told of `fd` any more: it may be closed already.
   if (row->interest != Ready::none) (void)update(fd, row->interest, Ready::none);
-  paused_.erase(fd);
-  *row = {};
-  --watched_;
+  drop(*row, fd);
   return true;
+}
+
+bool Poller::forget(int fd) noexcept {
+  if (!backend_->forgetsClosed()) return remove(fd);
+  Row* row = findRow(fd);
+  if (row == nullptr) return false;
+  drop(*row, fd);
+  return true;
+}
+
+void Poller::drop(Row& row, int fd) noexcept {
+  paused_.erase(fd);
+  row = {};
+  --watched_;
 }
 
 bool Poller::isCurrent(const ReadyRow& row) const noexcept {

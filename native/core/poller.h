@@ -88,6 +88,11 @@ class Poller {
   Status modify(int fd, Ready interest) noexcept;
   /** Forgets `fd`, closed or not. Returns whether it was known. */
   bool remove(int fd) noexcept;
+  /**
+   * remove() of a descriptor that is closed right afterwards: no system call where the backend
+   * forgets it then. A duplicate that keeps the file alive goes on reporting, as an orphan.
+   */
+  bool forget(int fd) noexcept;
 
   /** Whether `row` still means the registration it was filled for. */
   bool isCurrent(const ReadyRow& row) const noexcept;
@@ -157,6 +162,7 @@ class Poller {
 
   /** When a turn is due for the timers' sake. */
   std::optional<Instant> nextTimerTurn() const noexcept;
+  void drop(Row& row, int fd) noexcept;
   Row* findRow(int fd) const noexcept;
   Row& rowFor(int fd);
   Status update(int fd, Ready before, Ready after) noexcept;

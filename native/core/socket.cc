@@ -1,8 +1,13 @@
 #include "core/socket.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
+#include <cstring>
+#include <string>
 
 #include "core/sys.h"
+#include "core/uninterrupted.h"
 
 namespace ioloop {
 namespace {
@@ -26,14 +31,8 @@ constexpr int kReusePort = SO_REUSEPORT_LB;
 constexpr int kReusePort = SO_REUSEPORT;
 #endif
 
-/** Makes `call` until no signal interrupts it. */
-template <typename Call>
-auto uninterrupted(Call call) noexcept {
-  for (;;) {
-    const auto result = call();
-    if (result >= 0 || errno != EINTR) return result;
-  }
-}
+// Linux moves no more at once (MAX_RW_COUNT), and macOS answers EINVAL to more.
+constexpr std::size_t kMaxTransfer = 0x7ffff000;
 
 Status setFlag(int fd, int level, int name, bool on) noexcept {
   const int value = on ? 1 : 0;
@@ -66,6 +65,91 @@ Status applyOptions(int fd, Address::Family family, const ListenOptions& options
   return done;
 }
 
+/** How a path begins to listen: nobody can connect before listen(2), so its mode is set in time. */
+Status listenAt(int fd, const Address& address, const ListenOptions& options) noexcept {
+  const std::string path(address.path());
+  const bool inFileSystem = !path.empty() && path.front() != '\0';
+  if (sys().bind(fd, address.data(), address.size()) < 0) return lastError("bind");
+  Status done;
+  if (inFileSystem && options.mode && sys().chmod(path.c_str(), *options.mode) < 0)
+    done = lastError("chmod");
+  if (done && sys().listen(fd, options.backlog) < 0) done = lastError("listen");
+  if (!done && inFileSystem) sys().unlink(path.c_str());
+  return done;
+}
+
+Status bindLocal(int fd, const Address& local) noexcept {
+  Status done;
+  if (local.port() != 0) done = setFlag(fd, SOL_SOCKET, SO_REUSEADDR, true);
+#if defined(IP_BIND_ADDRESS_NO_PORT)
+  if (local.port() == 0) done = setFlag(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, true);
+#endif
+  if (done && sys().bind(fd, local.data(), local.size()) < 0) return lastError("bind");
+  return done;
+}
+
+Result<UniqueFd> beginConnect(Result<UniqueFd> made, const Address& address) noexcept {
+  if (sys().connect(made->get(), address.data(), address.size()) == 0) return made;
+  // Interrupted, it goes on by itself; a second call would answer EALREADY (connect(2)).
+  if (errno == EINPROGRESS || errno == EINTR) return made;
+  return lastError("connect");
+}
+
+Result<int> readOption(int fd, int name) noexcept {
+  int value = 0;
+  socklen_t size = sizeof value;
+  if (sys().getsockopt(fd, SOL_SOCKET, name, &value, &size) < 0) return lastError("getsockopt");
+  return value;
+}
+
+Status makeFit(int fd) noexcept {
+  if (const Status muted = muteSigpipe(fd); !muted) return muted;
+  if (sys().fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return lastError("fcntl");
+  const int flags = sys().fcntl(fd, F_GETFL, 0);
+  if (flags < 0 || sys().fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return lastError("fcntl");
+  return {};
+}
+
+/** ENOTSOCK, or EINVAL for what is no stream. */
+Status expectStream(int fd) noexcept {
+  const auto type = readOption(fd, SO_TYPE);
+  if (!type) return type.error();
+  if (*type != SOCK_STREAM) return SysError{EINVAL, "getsockopt"};
+  return {};
+}
+
+Peer toPeer(const sockaddr_storage& storage) noexcept {
+  Peer peer;
+  if (storage.ss_family == AF_INET) {
+    const auto& inet4 = reinterpret_cast<const sockaddr_in&>(storage);
+    peer.family = 4;
+    peer.port = ntohs(inet4.sin_port);
+    peer.words[0] = ntohl(inet4.sin_addr.s_addr);
+  } else if (storage.ss_family == AF_INET6) {
+    const auto& inet6 = reinterpret_cast<const sockaddr_in6&>(storage);
+    peer.family = 6;
+    peer.port = ntohs(inet6.sin6_port);
+    peer.scope = inet6.sin6_scope_id;
+    std::memcpy(peer.words.data(), &inet6.sin6_addr, sizeof peer.words);
+    for (std::uint32_t& word : peer.words) word = ntohl(word);
+  }
+  return peer;
+}
+
+Result<UniqueFd> acceptFrom(int listener, sockaddr* address, socklen_t* size) noexcept {
+  UniqueFd fd(uninterrupted([=] { return sys().accept4(listener, address, size, kAcceptFlags); }));
+  if (!fd) return lastError("accept");
+  // macOS refuses the option on a connection that was reset while it waited; that one raises no
+  // signal later either, for it cannot be written to.
+  static_cast<void>(muteSigpipe(fd.get()));
+  return fd;
+}
+
+ssize_t readQueue(int fd, unsigned long request) noexcept {
+  int bytes = 0;
+  return sys().ioctl(fd, request, &bytes) < 0 ? -errno : bytes;
+}
+
 Result<Address> readAddress(int fd, int (*read)(int, sockaddr*, socklen_t*),
                             const char* call) noexcept {
   sockaddr_storage storage{};
@@ -81,28 +165,56 @@ Result<UniqueFd> listenSocket(const Address& address, const ListenOptions& optio
   if (!made) return made;
   const int fd = made->get();
   if (const Status set = applyOptions(fd, address.family(), options); !set) return set.error();
-  if (sys().bind(fd, address.data(), address.size()) < 0) return lastError("bind");
-  if (sys().listen(fd, options.backlog) < 0) return lastError("listen");
+  if (const Status listening = listenAt(fd, address, options); !listening) return listening.error();
   return made;
 }
 
 Result<UniqueFd> acceptSocket(int listener) noexcept {
-  UniqueFd fd(
-      uninterrupted([=] { return sys().accept4(listener, nullptr, nullptr, kAcceptFlags); }));
-  if (!fd) return lastError("accept");
-  // macOS refuses the option on a connection that was reset while it waited; that one raises no
-  // signal later either, for it cannot be written to.
-  static_cast<void>(muteSigpipe(fd.get()));
+  return acceptFrom(listener, nullptr, nullptr);
+}
+
+Result<UniqueFd> acceptSocket(int listener, Peer& peer) noexcept {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  auto fd = acceptFrom(listener, reinterpret_cast<sockaddr*>(&storage), &size);
+  if (fd) peer = toPeer(storage);
   return fd;
 }
 
 Result<UniqueFd> connectSocket(const Address& address) noexcept {
   Result<UniqueFd> made = streamSocket(address);
+  return made ? beginConnect(std::move(made), address) : std::move(made);
+}
+
+Result<UniqueFd> connectSocket(const Address& address, const Address& local) noexcept {
+  Result<UniqueFd> made = streamSocket(address);
   if (!made) return made;
-  if (sys().connect(made->get(), address.data(), address.size()) == 0) return made;
-  // Interrupted, it goes on by itself; a second call would answer EALREADY (connect(2)).
-  if (errno == EINPROGRESS || errno == EINTR) return made;
-  return lastError("connect");
+  if (const Status bound = bindLocal(made->get(), local); !bound) return bound.error();
+  return beginConnect(std::move(made), address);
+}
+
+Status adoptSocket(int fd) noexcept {
+  if (const Status stream = expectStream(fd); !stream) return stream;
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  if (sys().getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &size) < 0)
+    return lastError("getpeername");
+  return makeFit(fd);
+}
+
+Status adoptListener(int fd) noexcept {
+  if (const Status stream = expectStream(fd); !stream) return stream;
+  const auto listening = readOption(fd, SO_ACCEPTCONN);
+  if (!listening) return listening.error();
+  if (*listening == 0) return SysError{EINVAL, "getsockopt"};
+  return makeFit(fd);
+}
+
+Status resetOnClose(int fd) noexcept {
+  constexpr linger kAtOnce{.l_onoff = 1, .l_linger = 0};
+  if (sys().setsockopt(fd, SOL_SOCKET, SO_LINGER, &kAtOnce, sizeof kAtOnce) < 0)
+    return lastError("setsockopt");
+  return {};
 }
 
 Result<Address> localAddress(int fd) noexcept {
@@ -114,23 +226,49 @@ Result<Address> peerAddress(int fd) noexcept {
 }
 
 Status socketError(int fd) noexcept {
-  int code = 0;
-  socklen_t size = sizeof code;
-  if (sys().getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size) < 0) return lastError("getsockopt");
-  if (code != 0) return SysError{code, "connect"};
+  const auto code = readOption(fd, SO_ERROR);
+  if (!code) return code.error();
+  if (*code != 0) return SysError{*code, "connect"};
   return {};
 }
 
 ssize_t recvSome(int fd, std::span<std::byte> target) noexcept {
-  const ssize_t size =
-      uninterrupted([=] { return sys().recv(fd, target.data(), target.size(), 0); });
+  const ssize_t size = uninterrupted(
+      [=] { return sys().recv(fd, target.data(), std::min(target.size(), kMaxTransfer), 0); });
   return size < 0 ? -errno : size;
 }
 
 ssize_t sendSome(int fd, std::span<const std::byte> source) noexcept {
-  const ssize_t size =
-      uninterrupted([=] { return sys().send(fd, source.data(), source.size(), kNoSignal); });
+  const ssize_t size = uninterrupted([=] {
+    return sys().send(fd, source.data(), std::min(source.size(), kMaxTransfer), kNoSignal);
+  });
   return size < 0 ? -errno : size;
+}
+
+ssize_t sendSome(int fd, std::span<const iovec> parts) noexcept {
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(parts.data());  // POSIX's type for what is only read
+  message.msg_iovlen =
+      static_cast<decltype(message.msg_iovlen)>(std::min<std::size_t>(parts.size(), IOV_MAX));
+  const ssize_t size = uninterrupted([&] { return sys().sendmsg(fd, &message, kNoSignal); });
+  return size < 0 ? -errno : size;
+}
+
+ssize_t sendFileSome(int fd, int file, off_t offset, std::size_t count) noexcept {
+  const ssize_t size = uninterrupted(
+      [=] { return sys().sendfile(fd, file, offset, std::min(count, kMaxTransfer)); });
+  return size < 0 ? -errno : size;
+}
+
+ssize_t unreadBytes(int fd) noexcept { return readQueue(fd, kUnreadRequest); }
+
+ssize_t unsentBytes(int fd) noexcept {
+#if defined(SO_NWRITE)
+  const auto bytes = readOption(fd, SO_NWRITE);
+  return bytes ? *bytes : -bytes.error().code;
+#else
+  return readQueue(fd, kUnsentRequest);
+#endif
 }
 
 Status shutdownWrite(int fd) noexcept {

@@ -1,8 +1,13 @@
 #pragma once
 
+#include <sys/ioctl.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <span>
 
 #include "core/address.h"
@@ -22,6 +27,8 @@ struct ListenOptions {
   bool reusePort = false;
   /** "::" takes IPv6 only. Set either way, since the default is the administrator's. */
   bool ipv6Only = false;
+  /** Of a path, set before anybody can connect; nothing: what umask(2) makes of it. */
+  std::optional<mode_t> mode{};
 };
 
 /**
@@ -33,11 +40,36 @@ Result<UniqueFd> listenSocket(const Address& address, const ListenOptions& optio
 /** The next connection that waits. EAGAIN: none; ECONNABORTED: it left, there may be another. */
 Result<UniqueFd> acceptSocket(int listener) noexcept;
 
+/** Who was accepted, in numbers; the words that src/native.ts reads. */
+struct Peer {
+  std::uint32_t family = 0;  // 4, 6; 0: a Unix socket
+  std::uint32_t port = 0;
+  std::uint32_t scope = 0;  // the interface of a link-local address
+  /** Four bytes each, the first of them in the highest bits; IPv4 has all in the first. */
+  std::array<std::uint32_t, 4> words{};
+};
+/** As acceptSocket(listener), and who it is. */
+Result<UniqueFd> acceptSocket(int listener, Peer& peer) noexcept;
+
 /**
  * Begins to connect. The socket is writable when it is decided; socketError() then tells how. What
  * is refused at once is the error here: a Unix socket that nobody listens on, no route, no port.
  */
 Result<UniqueFd> connectSocket(const Address& address) noexcept;
+/**
+ * The same from `local`. At port 0 the kernel chooses one for the whole four-tuple when it connects
+ * (IP_BIND_ADDRESS_NO_PORT, ip(7)): bind(2) alone would need one that nobody uses.
+ */
+Result<UniqueFd> connectSocket(const Address& address, const Address& local) noexcept;
+
+/** Makes what somebody else connected fit for streams. ENOTSOCK; EINVAL: of another type; ENOTCONN.
+ */
+Status adoptSocket(int fd) noexcept;
+/** The same of a listener. ENOTSOCK; EINVAL: of another type, or not listening. */
+Status adoptListener(int fd) noexcept;
+
+/** Has close(2) reset the connection and drop what is queued: SO_LINGER at 0, socket(7). */
+Status resetOnClose(int fd) noexcept;
 
 /** Where the socket is bound. */
 Result<Address> localAddress(int fd) noexcept;
@@ -51,6 +83,24 @@ Status socketError(int fd) noexcept;
 ssize_t recvSome(int fd, std::span<std::byte> target) noexcept;
 /** Bytes of `source` that the kernel took, or -errno. EPIPE is an answer, never a signal. */
 ssize_t sendSome(int fd, std::span<const std::byte> source) noexcept;
+
+/** sendmsg(2): bytes that the kernel took, from the first part on, or -errno. */
+ssize_t sendSome(int fd, std::span<const iovec> parts) noexcept;
+/** sendfile(2) from `offset`: bytes that the kernel took, 0 at the end of the file, or -errno. */
+ssize_t sendFileSome(int fd, int file, off_t offset, std::size_t count) noexcept;
+
+/** Bytes that wait to be read, or -errno. */
+ssize_t unreadBytes(int fd) noexcept;
+/** Bytes written that the peer has not acknowledged, or -errno. */
+ssize_t unsentBytes(int fd) noexcept;
+
+// What asks for them by ioctl(2): tcp(7). macOS answers the second by SO_NWRITE instead.
+inline constexpr unsigned long kUnreadRequest = FIONREAD;
+#if defined(FIONWRITE)
+inline constexpr unsigned long kUnsentRequest = FIONWRITE;
+#else
+inline constexpr unsigned long kUnsentRequest = TIOCOUTQ;  // SIOCOUTQ by its other name
+#endif
 
 /** Ends our half: the peer reads the end of the stream, and we go on reading. */
 Status shutdownWrite(int fd) noexcept;

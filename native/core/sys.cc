@@ -6,15 +6,52 @@
 #include <cerrno>
 
 #include "core/backends.h"
+#include "core/sigpipe_block.h"
 
 #if defined(__linux__)
+#include <sys/sendfile.h>
 #include <sys/syscall.h>
+#elif defined(__APPLE__) || defined(__FreeBSD__)
+#include <sys/uio.h>
 #endif
 
 namespace ioloop {
 namespace {
 
 int kernelFcntl(int fd, int command, int argument) { return ::fcntl(fd, command, argument); }
+int kernelIoctl(int fd, unsigned long request, int* value) { return ::ioctl(fd, request, value); }
+int kernelOpen(const char* path, int flags) { return ::open(path, flags); }
+
+ssize_t kernelQuietWrite(int fd, const void* source, std::size_t size) {
+  SigpipeBlock block;
+  return block.noteResult(::write(fd, source, size));
+}
+
+#if defined(__linux__)
+ssize_t kernelSendfile(int socket, int file, off_t offset, std::size_t count) {
+  SigpipeBlock block;
+  return block.noteResult(::sendfile(socket, file, &offset, count));
+}
+#elif defined(__APPLE__) || defined(__FreeBSD__)
+ssize_t kernelSendfile(int socket, int file, off_t offset, std::size_t count) {
+  if (count == 0) return 0;  // to them: all of it
+#if defined(__APPLE__)
+  off_t sent = static_cast<off_t>(count);
+  const int result = ::sendfile(file, socket, offset, &sent, nullptr, 0);
+#else
+  off_t sent = 0;
+  const int result = ::sendfile(file, socket, offset, count, nullptr, &sent, 0);
+#endif
+  // A socket that fills up is an error to them, even when bytes went.
+  const bool stopped = errno == EAGAIN || errno == EINTR;
+  return result == 0 || (stopped && sent > 0) ? static_cast<ssize_t>(sent) : -1;
+}
+#else
+ssize_t kernelSendfile(int, int, off_t, std::size_t) {
+  errno = ENOSYS;
+  return -1;
+}
+#endif
 
 #if defined(__APPLE__)
 // macOS has none of the atomic forms: the flags are set right after, and a fork in another thread
@@ -113,6 +150,14 @@ const SysTable kKernel{
     .dup3 = kernelDup3,
     .read = ::read,
     .write = ::write,
+    .quietWrite = kernelQuietWrite,
+    .pread = ::pread,
+    .sendfile = kernelSendfile,
+    .ioctl = kernelIoctl,
+    .open = kernelOpen,
+    .lstat = ::lstat,
+    .chmod = ::chmod,
+    .unlink = ::unlink,
     .pipe2 = kernelPipe2,
     .clockGettime = ::clock_gettime,
     .socket = kernelSocket,

@@ -44,6 +44,15 @@ struct SysTable {
   int (*dup3)(int from, int to, int flags);
   ssize_t (*read)(int fd, void* target, std::size_t size);
   ssize_t (*write)(int fd, const void* source, std::size_t size);
+  ssize_t (*quietWrite)(int fd, const void* source, std::size_t size);  // write(2), no SIGPIPE
+  ssize_t (*pread)(int fd, void* target, std::size_t size, off_t offset);
+  /** Linux's sendfile(2), but never a SIGPIPE: bytes sent, 0 at the end of the file. */
+  ssize_t (*sendfile)(int socket, int file, off_t offset, std::size_t count);
+  int (*ioctl)(int fd, unsigned long request, int* value);
+  int (*open)(const char* path, int flags);
+  int (*lstat)(const char* path, struct stat* status);
+  int (*chmod)(const char* path, mode_t mode);
+  int (*unlink)(const char* path);
   int (*pipe2)(int* fds, int flags);
   int (*clockGettime)(clockid_t clock, timespec* now);
 

@@ -45,6 +45,7 @@ class EpollBackend final : public Backend {
       : set_(std::move(set)), timer_(std::move(timer)) {}
 
   std::string_view name() const noexcept override { return "epoll"; }
+  bool forgetsClosed() const noexcept override { return true; }
   int pollableFd() const noexcept override { return set_.get(); }
 
   Status watchTimer() noexcept {

@@ -53,6 +53,7 @@ class KqueueBackend final : public Backend {
   explicit KqueueBackend(UniqueFd set) noexcept : set_(std::move(set)) {}
 
   std::string_view name() const noexcept override { return "kqueue"; }
+  bool forgetsClosed() const noexcept override { return true; }
   int pollableFd() const noexcept override { return set_.get(); }
 
   Status update(int fd, Ready before, Ready after) noexcept override {

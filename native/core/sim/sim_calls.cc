@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/sim/sim_network.h"
+#include "core/socket.h"
 
 namespace ioloop {
 namespace {
@@ -61,6 +62,15 @@ int SimNetwork::fstat(int fd, struct stat* status) noexcept {
   status->st_mode = S_IFSOCK;
   status->st_dev = static_cast<dev_t>(base_);
   status->st_ino = static_cast<ino_t>(socket->id);
+  return 0;
+}
+
+int SimNetwork::ioctl(int fd, unsigned long request, int* value) noexcept {
+  const SimSocket* socket = open(fd);
+  if (socket == nullptr) return -EBADF;
+  const bool unread = request == kUnreadRequest;
+  if (!unread && request != kUnsentRequest) return -EINVAL;
+  *value = static_cast<int>(unread ? socket->received.size() : socket->outstanding);
   return 0;
 }
 

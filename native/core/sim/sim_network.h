@@ -140,6 +140,7 @@ class SimNetwork {
   int fcntl(int fd, int command, int argument);
   int duplicateTo(int from, int to);
   int fstat(int fd, struct stat* status) noexcept;
+  int ioctl(int fd, unsigned long request, int* value) noexcept;
   int bind(int fd, const sockaddr* address, socklen_t size);
   int listen(int fd, int backlog);
   int accept(int fd, sockaddr* address, socklen_t* size);

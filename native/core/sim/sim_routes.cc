@@ -1,5 +1,7 @@
 // Sends the system calls on simulated descriptors to their network.
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <mutex>
 
@@ -97,6 +99,21 @@ struct SimCalls {
     auto made = network->socket(domain);
     return answerFd(*network, 120, network->base_, made ? made->release() : -made.error().code);
   }
+  static ssize_t quietWrite(int fd, const void* source, std::size_t size) {
+    return SimNetwork::of(fd) == nullptr ? before.quietWrite(fd, source, size)
+                                         : send(fd, source, size, 0);
+  }
+  static ssize_t sendfile(int socket, int file, off_t offset, std::size_t count) {
+    if (SimNetwork::of(socket) == nullptr) return before.sendfile(socket, file, offset, count);
+    std::array<std::byte, 16 * 1024> bytes;
+    const ssize_t size = before.pread(file, bytes.data(), std::min(count, bytes.size()), offset);
+    return size <= 0 ? size : send(socket, bytes.data(), static_cast<std::size_t>(size), 0);
+  }
+  static int ioctl(int fd, unsigned long request, int* value) {
+    SimNetwork* network = SimNetwork::of(fd);
+    return network == nullptr ? before.ioctl(fd, request, value)
+                              : answer(*network, 119, fd, network->ioctl(fd, request, value));
+  }
   static int bind(int fd, const sockaddr* address, socklen_t size) {
     SimNetwork* network = SimNetwork::of(fd);
     return network == nullptr ? before.bind(fd, address, size)
@@ -190,6 +207,9 @@ void installSimRoutes() {
     routes.read = SimCalls::read;
     routes.write = SimCalls::write;
     routes.socket = SimCalls::socket;
+    routes.quietWrite = SimCalls::quietWrite;
+    routes.sendfile = SimCalls::sendfile;
+    routes.ioctl = SimCalls::ioctl;
     routes.bind = SimCalls::bind;
     routes.listen = SimCalls::listen;
     routes.accept4 = SimCalls::accept4;
