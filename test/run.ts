@@ -35,8 +35,11 @@ interface Plan {
 
 /** Files that a second run would only repeat: they go through the backends themselves, or use no loop. */
 const backendIndependent = ['^bench/', '^conformance/', '^gate\\.test', '^types/'];
-/** Fixtures of the gate's own tests fail on purpose; `test/ci` needs root and Debian packages, and is a directory of its own. */
-const fixtures = '^(gate|ci)/';
+/**
+ * Fixtures of the gate's own tests fail on purpose; `test/ci` needs root and Debian packages, `test/faults` an
+ * addon of its own, and both are directories of their own.
+ */
+const fixtures = '^(gate|ci|faults)/';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

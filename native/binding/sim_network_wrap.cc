@@ -26,9 +26,8 @@ SimNetwork* networkOf(const Arguments<N>& arguments) noexcept {
 napi_value connectPair(napi_env env, napi_callback_info info) {
   const Arguments<0> arguments(env, info);
   SimNetwork* network = networkOf(arguments);
-  auto pair = network == nullptr
-                  ? Result<std::array<UniqueFd, 2>>(SysError{EBADF, "socketpair"})
-                  : network->socketPair();
+  auto pair = network == nullptr ? Result<std::array<UniqueFd, 2>>(SysError{EBADF, "socketpair"})
+                                 : network->socketPair();
   if (!pair) {
     throwSystemError(env, pair.error());
     return nullptr;
@@ -74,8 +73,8 @@ napi_value traceHash(napi_env env, napi_callback_info info) {
 napi_value openDescriptors(napi_env env, napi_callback_info info) {
   const Arguments<0> arguments(env, info);
   const SimNetwork* network = networkOf(arguments);
-  return toNumber(
-      env, network == nullptr ? 0 : static_cast<std::int32_t>(network->openDescriptors()));
+  return toNumber(env,
+                  network == nullptr ? 0 : static_cast<std::int32_t>(network->openDescriptors()));
 }
 
 /** (): the stream sockets that this thread makes from now on are this network's. */
@@ -134,16 +133,16 @@ SimNetworkWrap::SimNetworkWrap(const Napi::CallbackInfo& info)
   const auto number = [&](std::size_t index) {
     return info[index].As<Napi::Number>().DoubleValue();
   };
-  network_ = std::make_shared<SimNetwork>(
-      static_cast<std::uint64_t>(number(0)),
-      SimOptions{.bufferSize = static_cast<std::size_t>(number(1)),
-                 .minDelay = fromMilliseconds(number(2)),
-                 .maxDelay = fromMilliseconds(number(3)),
-                 .shortRead = number(4),
-                 .shortWrite = number(5),
-                 .spuriousAgain = number(6),
-                 .interrupt = number(7),
-                 .shuffleReady = info[8].As<Napi::Boolean>().Value()});
+  network_ =
+      std::make_shared<SimNetwork>(static_cast<std::uint64_t>(number(0)),
+                                   SimOptions{.bufferSize = static_cast<std::size_t>(number(1)),
+                                              .minDelay = fromMilliseconds(number(2)),
+                                              .maxDelay = fromMilliseconds(number(3)),
+                                              .shortRead = number(4),
+                                              .shortWrite = number(5),
+                                              .spuriousAgain = number(6),
+                                              .interrupt = number(7),
+                                              .shuffleReady = info[8].As<Napi::Boolean>().Value()});
 }
 
 std::shared_ptr<SimNetwork> simNetworkOf(Napi::Value value) {

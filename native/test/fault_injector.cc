@@ -1,5 +1,7 @@
 #include "test/fault_injector.h"
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -91,7 +93,31 @@ ssize_t transferMessage(int fd, Message* message, int flags) {
   return result;
 }
 
+ssize_t transferFile(int socket, int file, off_t offset, std::size_t count) {
+  constexpr auto kEntry = &SysTable::sendfile;
+  return fails<kEntry>() ? -1 : inner->sendfile(socket, file, offset, shortened<kEntry>(count));
+}
+
+#if defined(__linux__)
+/** An event that a wait of the calling thread has reported, for a later one to report again. */
+struct ReportedEvent {
+  std::uint64_t injector;
+  int set;
+  epoll_event event;
+};
+constinit thread_local ReportedEvent reportedEvent{0, -1, {}};
+
+bool holds(std::span<const epoll_event> events, const epoll_event& event) noexcept {
+  return std::ranges::any_of(
+      events, [&](const epoll_event& each) { return each.data.u64 == event.data.u64; });
+}
+#endif
+
 int closeAnyway(int fd) {
+#if defined(__linux__)
+  // The number may be another set's next, which knows nothing of this one's events.
+  if (reportedEvent.set == fd) reportedEvent.set = -1;
+#endif
   const int code = FaultInjector::faultsOf<&SysTable::close>.next(threadRandom());
   const int result = inner->close(fd);
   if (code == 0 || result < 0) return result;
@@ -102,10 +128,18 @@ int closeAnyway(int fd) {
 #if defined(__linux__)
 template <auto Entry, typename Limit>
 int waitReordered(int set, epoll_event* events, int count, Limit limit) {
+  EntryFaults& faults = FaultInjector::faultsOf<Entry>;
   if (fails<Entry>()) return -1;
-  const int ready = (inner->*Entry)(set, events, count, limit);
-  if (ready > 1 && FaultInjector::faultsOf<Entry>.reorders(threadRandom()))
+  int ready = (inner->*Entry)(set, events, count, limit);
+  if (ready < 0) return ready;
+  const std::span<epoll_event> reported(events, static_cast<std::size_t>(ready));
+  ReportedEvent& earlier = reportedEvent;
+  const bool known = earlier.injector == currentInjector && earlier.set == set;
+  if (ready < count && known && !holds(reported, earlier.event) && faults.repeats(threadRandom()))
+    events[ready++] = earlier.event;
+  if (ready > 1 && faults.reorders(threadRandom()))
     threadRandom().shuffle(std::span(events, static_cast<std::size_t>(ready)));
+  if (ready > 0) earlier = {currentInjector, set, events[0]};
   return ready;
 }
 #endif
@@ -125,10 +159,13 @@ void wrap(SysTable& table) {
   using T = SysTable;
   putPlain<&T::fcntl, &T::fstat, &T::dup3, &T::pipe2, &T::clockGettime, &T::socket, &T::bind,
            &T::listen, &T::accept4, &T::connect, &T::shutdown, &T::getsockopt, &T::setsockopt,
-           &T::getsockname, &T::getpeername, &T::poll, &T::select, &T::kqueue, &T::kevent>(table);
+           &T::getsockname, &T::getpeername, &T::poll, &T::select, &T::kqueue, &T::kevent,
+           &T::pread, &T::ioctl, &T::open, &T::lstat, &T::chmod, &T::unlink>(table);
   put<&T::close>(table, closeAnyway);
   put<&T::read>(table, transfer<&T::read, void>);
   put<&T::write>(table, transfer<&T::write, const void>);
+  put<&T::quietWrite>(table, transfer<&T::quietWrite, const void>);
+  put<&T::sendfile>(table, transferFile);
   put<&T::recv>(table, transferFlags<&T::recv, void>);
   put<&T::send>(table, transferFlags<&T::send, const void>);
   put<&T::recvmsg>(table, transferMessage<&T::recvmsg, msghdr>);
@@ -141,7 +178,52 @@ void wrap(SysTable& table) {
 #endif
 }
 
+struct NamedFaults {
+  std::string_view name;
+  EntryFaults& faults;
+};
+
+template <auto Entry>
+NamedFaults named(std::string_view name) noexcept {
+  return {name, FaultInjector::faultsOf<Entry>};
+}
+
+const std::array kNamed{
+    named<&SysTable::close>("close"),
+    named<&SysTable::read>("read"),
+    named<&SysTable::write>("write"),
+    named<&SysTable::quietWrite>("quietWrite"),
+    named<&SysTable::sendfile>("sendfile"),
+    named<&SysTable::recv>("recv"),
+    named<&SysTable::send>("send"),
+    named<&SysTable::recvmsg>("recvmsg"),
+    named<&SysTable::sendmsg>("sendmsg"),
+    named<&SysTable::socket>("socket"),
+    named<&SysTable::bind>("bind"),
+    named<&SysTable::listen>("listen"),
+    named<&SysTable::accept4>("accept4"),
+    named<&SysTable::connect>("connect"),
+    named<&SysTable::shutdown>("shutdown"),
+    named<&SysTable::getsockopt>("getsockopt"),
+    named<&SysTable::setsockopt>("setsockopt"),
+    named<&SysTable::ioctl>("ioctl"),
+    named<&SysTable::fcntl>("fcntl"),
+    named<&SysTable::poll>("poll"),
+    named<&SysTable::select>("select"),
+#if defined(__linux__)
+    named<&SysTable::epollCtl>("epollCtl"),
+    named<&SysTable::epollWait>("epollWait"),
+    named<&SysTable::epollPwait2>("epollPwait2"),
+    named<&SysTable::timerfdSettime>("timerfdSettime"),
+#endif
+};
+
 }  // namespace
+
+EntryFaults* FaultInjector::find(std::string_view name) noexcept {
+  const auto found = std::ranges::find(kNamed, name, &NamedFaults::name);
+  return found == kNamed.end() ? nullptr : &found->faults;
+}
 
 void EntryFaults::failCall(std::uint64_t k, int code) noexcept {
   failAtCode_ = code;
@@ -149,12 +231,36 @@ void EntryFaults::failCall(std::uint64_t k, int code) noexcept {
 }
 
 void EntryFaults::failRandomly(double probability, int code) noexcept {
-  failCode_ = code;
-  failBelow_ = threshold(probability);
+  const auto has = [](int wanted) {
+    return [wanted](const RandomFailure& failure) { return failure.code == wanted; };
+  };
+  auto row = std::ranges::find_if(failures_, has(code));
+  if (row == failures_.end()) row = std::ranges::find_if(failures_, has(0));
+  if (row == failures_.end()) row = failures_.begin();
+  row->code = code;
+  row->below = threshold(probability);
+  failsRandomly_ = true;
 }
 
 void EntryFaults::reset() noexcept {
-  calls_ = faults_ = failAt_ = failBelow_ = shortenBelow_ = reorderBelow_ = 0;
+  calls_ = faults_ = failAt_ = shortenBelow_ = reorderBelow_ = repeatBelow_ = 0;
+  failsRandomly_ = false;
+  for (RandomFailure& failure : failures_) {
+    failure.code = 0;
+    failure.below = 0;
+  }
+}
+
+/** One draw decides between all codes; none is made where nothing fails. */
+int EntryFaults::drawFailure(SeededRandom& random) const noexcept {
+  if (!failsRandomly_.load(std::memory_order_relaxed)) return 0;
+  std::uint64_t draw = random.next() >> 11;
+  for (const RandomFailure& failure : failures_) {
+    const std::uint64_t bound = failure.below.load(std::memory_order_relaxed);
+    if (draw < bound) return failure.code.load(std::memory_order_relaxed);
+    draw -= bound;
+  }
+  return 0;
 }
 
 int EntryFaults::next(SeededRandom& random) noexcept {
@@ -162,8 +268,8 @@ int EntryFaults::next(SeededRandom& random) noexcept {
   int code = 0;
   if (number == failAt_.load(std::memory_order_relaxed))
     code = failAtCode_.load(std::memory_order_relaxed);
-  else if (drawn(failBelow_, random))
-    code = failCode_.load(std::memory_order_relaxed);
+  else
+    code = drawFailure(random);
   if (code != 0) faults_.fetch_add(1, std::memory_order_relaxed);
   return code;
 }
@@ -174,8 +280,8 @@ std::size_t EntryFaults::shorten(std::size_t size, SeededRandom& random) noexcep
   return 1 + static_cast<std::size_t>(random.below(size - 1));
 }
 
-bool EntryFaults::reorders(SeededRandom& random) noexcept {
-  if (!drawn(reorderBelow_, random)) return false;
+bool EntryFaults::counted(const std::atomic<std::uint64_t>& below, SeededRandom& random) noexcept {
+  if (!drawn(below, random)) return false;
   faults_.fetch_add(1, std::memory_order_relaxed);
   return true;
 }

@@ -144,6 +144,54 @@ TEST("a reordered ready list holds the same events") {
 }
 #endif
 
+#if defined(__linux__)
+TEST("a repeated event is one of before, on top of what is ready") {
+  const UniqueFd set(sys().epollCreate(EPOLL_CLOEXEC));
+  const Ends ends = makeEnds();
+  epoll_event event{.events = EPOLLIN, .data = {.u64 = 7}};
+  REQUIRE(sys().epollCtl(set.get(), EPOLL_CTL_ADD, ends.near.get(), &event) == 0);
+  FaultInjector faults(3);
+  faults.on<&SysTable::epollWait>().repeatRandomly(1);
+  std::array<epoll_event, 4> events{};
+  CHECK(sys().epollWait(set.get(), events.data(), 4, 0) == 0);
+  REQUIRE(sys().send(ends.far.get(), "!", 1, 0) == 1);
+  CHECK(sys().epollWait(set.get(), events.data(), 4, 0) == 1);
+  Bytes bytes{};
+  REQUIRE(sys().recv(ends.near.get(), bytes.data(), bytes.size(), 0) == 1);
+  CHECK(sys().epollWait(set.get(), events.data(), 4, 0) == 1);
+  CHECK(events[0].data.u64 == 7);
+  CHECK(sys().epollWait(set.get(), events.data(), 0, 0) == -1);  // EINVAL: nothing is added to it
+}
+#endif
+
+TEST("one entry fails in several ways, each as often as it was told") {
+  FaultInjector faults(9);
+  EntryFaults& reads = faults.on<&SysTable::read>();
+  reads.failRandomly(0.2, EAGAIN);
+  reads.failRandomly(0.1, EINTR);
+  reads.failRandomly(0.5, EIO);
+  reads.failRandomly(0, EIO);
+  int again = 0;
+  int interrupted = 0;
+  char byte = 0;
+  for (int call = 0; call < 10'000; ++call) {
+    REQUIRE(sys().read(-1, &byte, 1) == -1);
+    again += errno == EAGAIN ? 1 : 0;
+    interrupted += errno == EINTR ? 1 : 0;
+    CHECK(errno != EIO);
+  }
+  CHECK(again > 1800 && again < 2200);
+  CHECK(interrupted > 850 && interrupted < 1150);
+  CHECK(reads.faults() == static_cast<std::uint64_t>(again + interrupted));
+}
+
+TEST("entries are found by their names") {
+  FaultInjector faults(1);
+  CHECK(FaultInjector::find("recv") == &faults.on<&SysTable::recv>());
+  CHECK(FaultInjector::find("accept4") == &faults.on<&SysTable::accept4>());
+  CHECK(FaultInjector::find("recvfrom") == nullptr);
+}
+
 /** Which of 1,000 calls failed. */
 std::vector<bool> pattern(FaultInjector& faults) {
   faults.on<&SysTable::clockGettime>().failRandomly(0.3, EAGAIN);

@@ -127,6 +127,28 @@ TEST("networks of one thread keep apart, and each thread has its own") {
   CHECK(SimNetwork::of(fd + kSimFdsPerNetwork) == nullptr);
 }
 
+TEST("a thread's host makes its stream sockets, whatever the domain, and nothing else") {
+  SimNetwork network(1);
+  CHECK(SimNetwork::exchangeHost(&network) == nullptr);
+  const UniqueFd inet(sys().socket(AF_INET, SOCK_STREAM, 0));
+  const UniqueFd local(sys().socket(AF_UNIX, SOCK_STREAM, 0));
+  const UniqueFd datagram(sys().socket(AF_INET, SOCK_DGRAM, 0));
+  CHECK(SimNetwork::of(inet.get()) == &network);
+  CHECK(SimNetwork::of(local.get()) == &network);
+  CHECK(datagram.get() >= 0 && datagram.get() < kFirstSimFd);
+  CHECK(SimNetwork::exchangeHost(nullptr) == &network);
+  const UniqueFd real(sys().socket(AF_INET, SOCK_STREAM, 0));
+  CHECK(real.get() >= 0 && real.get() < kFirstSimFd);
+}
+
+TEST("a network that goes is nobody's host any more") {
+  {
+    SimNetwork network(1);
+    SimNetwork::exchangeHost(&network);
+  }
+  CHECK(SimNetwork::host() == nullptr);
+}
+
 TEST("real descriptors go to the table before") {
   SimNetwork network(1);
   std::array<int, 2> ends{-1, -1};
