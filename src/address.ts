@@ -1,4 +1,4 @@
-import type { NativeAddress } from './native.ts';
+import { addon, type NativeAddress, type NativePeer } from './native.ts';
 
 /** An IPv4 or IPv6 address with its port; has the shape of Node's `net.AddressInfo`. */
 export interface InetAddress {
@@ -50,7 +50,77 @@ class Unix implements UnixAddress {
   }
 }
 
-/** An address as the addon gives it. */
-export function toAddress(native: NativeAddress): Address {
-  return 'path' in native ? new Unix(native.path) : new Inet(native.address, native.port);
+/** A peer as it was accepted: its text is made when it is first read, which many servers never do. */
+class PeerInet implements InetAddress {
+  readonly family: 'IPv4' | 'IPv6';
+  readonly port: number;
+  readonly #word0: number;
+  readonly #word1: number;
+  readonly #word2: number;
+  readonly #word3: number;
+  readonly #scope: number;
+  #text = '';
+
+  constructor(peer: NativePeer) {
+    this.family = peer.family === 4 ? 'IPv4' : 'IPv6';
+    this.port = peer.port;
+    this.#word0 = peer.word0;
+    this.#word1 = peer.word1;
+    this.#word2 = peer.word2;
+    this.#word3 = peer.word3;
+    this.#scope = peer.scope;
+  }
+
+  get address(): string {
+    if (this.#text === '') this.#text = this.#makeText();
+    return this.#text;
+  }
+
+  toString(): string {
+    return this.family === 'IPv6' ? `[${this.address}]:${this.port}` : `${this.address}:${this.port}`;
+  }
+
+  toJSON(): { family: string; address: string; port: number } {
+    return { family: this.family, address: this.address, port: this.port };
+  }
+
+  #makeText(): string {
+    if (this.family === 'IPv4') return toDotted(this.#word0);
+    const text = toColons([this.#word0, this.#word1, this.#word2, this.#word3]);
+    return this.#scope === 0 ? text : `${text}%${addon().interfaceName(this.#scope)}`;
+  }
+}
+
+function toDotted(word: number): string {
+  return `${word >>> 24}.${(word >>> 16) & 255}.${(word >>> 8) & 255}.${word & 255}`;
+}
+
+// As inet_ntop(3) writes it, and so all of Node: the longest run of zeros is '::', the first of equal
+// ones, a single zero never; what holds an IPv4 address ends in its dotted form.
+function toColons(words: readonly [number, number, number, number]): string {
+  const groups = words.flatMap((word) => [word >>> 16, word & 0xffff]);
+  const { start, length } = longestZeros(groups);
+  const last = words[3];
+  if (start === 0 && length === 6) return `::${toDotted(last)}`;
+  if (start === 0 && length === 5 && groups[5] === 0xffff) return `::ffff:${toDotted(last)}`;
+  const hex = groups.map((group) => group.toString(16));
+  if (length < 2) return hex.join(':');
+  return `${hex.slice(0, start).join(':')}::${hex.slice(start + length).join(':')}`;
+}
+
+function longestZeros(groups: readonly number[]): { start: number; length: number } {
+  let longest = { start: 0, length: 0 };
+  for (let start = 0; start < groups.length; start++) {
+    let end = start;
+    while (groups[end] === 0) end++;
+    if (end - start > longest.length) longest = { start, length: end - start };
+  }
+  return longest;
+}
+
+/** An address as the addon gives it; null is the accepted peer that has no name, in the Unix domain. */
+export function toAddress(native: NativeAddress | NativePeer | null): Address {
+  if (native === null) return new Unix('');
+  if ('path' in native) return new Unix(native.path);
+  return 'address' in native ? new Inet(native.address, native.port) : new PeerInet(native);
 }

@@ -93,7 +93,7 @@ export interface Addon extends StreamAddon {
 interface StreamAddon {
   acceptStream(listener: number): void;
   /** What {@link readPeer} reads. */
-  readonly peer: Uint32Array;
+  readonly peer: Int32Array;
   /** The name of a network interface, its number where it has none (if_indextoname(3)). */
   interfaceName(index: number): string;
 
@@ -193,16 +193,22 @@ export interface NativeTarget {
   readonly host: string;
   readonly port: number;
 }
-/** Who was accepted: the numbers of an address, whose text is made when somebody reads it. */
+/**
+ * Who was accepted: the numbers of an address, whose text is made when somebody reads it.
+ *
+ * A word is four bytes of it, the first in the highest bits; IPv4 has all in the first.
+ */
 export interface NativePeer {
   readonly family: 4 | 6;
   readonly port: number;
-  /** Four bytes each, the first of them in the highest bits; IPv4 has all in the first. */
-  readonly words: readonly [number, number, number, number];
   /** The interface of a link-local address, for {@link StreamAddon.interfaceName}; else 0. */
   readonly scope: number;
+  readonly word0: number;
+  readonly word1: number;
+  readonly word2: number;
+  readonly word3: number;
 }
-// native/binding/stream_functions.cc has the same list.
+// native/core/socket.h has the same list.
 type PeerWords = readonly [family: 0 | 4 | 6, port: number, scope: number, number, number, number, number];
 /** What the kernel says of a socket. */
 export type NativeAddress = { address: string; port: number } | { path: string };
@@ -429,7 +435,8 @@ export function acceptStream(listener: number): number {
 export function readPeer(): NativePeer | null {
   const peer = addon().peer as unknown as PeerWords;
   if (peer[0] === 0) return null;
-  return { family: peer[0], port: peer[1], scope: peer[2], words: [peer[3], peer[4], peer[5], peer[6]] };
+  const [word0, word1, word2, word3] = [peer[3], peer[4], peer[5], peer[6]];
+  return { family: peer[0], port: peer[1], scope: peer[2], word0, word1, word2, word3 };
 }
 
 /** close(2): 0, or -errno. */

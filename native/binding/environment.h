@@ -29,7 +29,7 @@ struct Environment {
   Napi::Reference<Napi::Int32Array> resultMemory;
   /** Whom the last acceptStream() accepted. Memory of `peerMemory`, as that of `result` is. */
   Peer* peer = nullptr;
-  Napi::Reference<Napi::Uint32Array> peerMemory;
+  Napi::Reference<Napi::Int32Array> peerMemory;
   /** Descriptors of streams and servers. They close by no other door, so a number says it all. */
   DescriptorSet streams;
   /** What streams of this environment have added to the process's MemoryBudget. */

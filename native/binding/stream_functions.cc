@@ -222,7 +222,7 @@ void exportStreamFunctions(Napi::Env env, Napi::Object exports) {
   set("unlinkPath", unlinkFile);
 
   Environment& environment = Environment::of(env);
-  auto peer = Napi::Uint32Array::New(env, sizeof(Peer) / sizeof(std::uint32_t));
+  auto peer = Napi::Int32Array::New(env, sizeof(Peer) / sizeof(std::int32_t));
   if (peer.IsEmpty()) return;  // the environment is ending
   environment.peer = new (peer.Data()) Peer;
   environment.peerMemory = Napi::Persistent(peer);

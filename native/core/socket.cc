@@ -124,14 +124,15 @@ Peer toPeer(const sockaddr_storage& storage) noexcept {
     const auto& inet4 = reinterpret_cast<const sockaddr_in&>(storage);
     peer.family = 4;
     peer.port = ntohs(inet4.sin_port);
-    peer.words[0] = ntohl(inet4.sin_addr.s_addr);
+    peer.words[0] = static_cast<std::int32_t>(ntohl(inet4.sin_addr.s_addr));
   } else if (storage.ss_family == AF_INET6) {
     const auto& inet6 = reinterpret_cast<const sockaddr_in6&>(storage);
     peer.family = 6;
     peer.port = ntohs(inet6.sin6_port);
-    peer.scope = inet6.sin6_scope_id;
+    peer.scope = static_cast<std::int32_t>(inet6.sin6_scope_id);
     std::memcpy(peer.words.data(), &inet6.sin6_addr, sizeof peer.words);
-    for (std::uint32_t& word : peer.words) word = ntohl(word);
+    for (std::int32_t& word : peer.words)
+      word = static_cast<std::int32_t>(ntohl(static_cast<std::uint32_t>(word)));
   }
   return peer;
 }

@@ -42,11 +42,11 @@ Result<UniqueFd> acceptSocket(int listener) noexcept;
 
 /** Who was accepted, in numbers; the words that src/native.ts reads. */
 struct Peer {
-  std::uint32_t family = 0;  // 4, 6; 0: a Unix socket
-  std::uint32_t port = 0;
-  std::uint32_t scope = 0;  // the interface of a link-local address
+  std::int32_t family = 0;  // 4, 6; 0: a Unix socket
+  std::int32_t port = 0;
+  std::int32_t scope = 0;  // the interface of a link-local address
   /** Four bytes each, the first of them in the highest bits; IPv4 has all in the first. */
-  std::array<std::uint32_t, 4> words{};
+  std::array<std::int32_t, 4> words{};
 };
 /** As acceptSocket(listener), and who it is. */
 Result<UniqueFd> acceptSocket(int listener, Peer& peer) noexcept;
