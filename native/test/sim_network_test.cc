@@ -3,11 +3,14 @@
 #include <netinet/in.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <thread>
 
+#include "core/address.h"
 #include "core/sim/sim_backend.h"
+#include "core/socket.h"
 #include "test/check.h"
 
 namespace ioloop {
@@ -147,6 +150,56 @@ TEST("a network that goes is nobody's host any more") {
     SimNetwork::exchangeHost(&network);
   }
   CHECK(SimNetwork::host() == nullptr);
+}
+
+TEST("a path exists for the thread's host while its socket does, or until it is unlinked") {
+  SimNetwork network(1);
+  SimNetwork::exchangeHost(&network);
+  const auto bound = Address::local("/nowhere/socket");
+  REQUIRE(bound.has_value());
+  auto listener = listenSocket(*bound, {.mode = 0600});
+  REQUIRE(listener.has_value());
+  struct stat status{};
+  CHECK(sys().lstat("/nowhere/socket", &status) == 0);
+  CHECK(S_ISSOCK(status.st_mode));
+  CHECK(errorOf(sys().lstat("/nowhere/else", &status)) == ENOENT);
+  CHECK(sys().unlink("/nowhere/socket") == 0);
+  CHECK(errorOf(sys().unlink("/nowhere/socket")) == ENOENT);
+  {
+    const auto second = listenSocket(*bound);
+    CHECK(second.has_value());
+    CHECK(!listenSocket(*bound).has_value());
+  }
+  CHECK(listenSocket(*bound).has_value());
+  SimNetwork::exchangeHost(nullptr);
+}
+
+TEST("what is under way is unsent, what has arrived unread") {
+  SimNetwork network(1, {.minDelay = 5ms, .maxDelay = 5ms});
+  auto pair = network.socketPair();
+  REQUIRE(pair.has_value());
+  const auto& [near, far] = *pair;
+  CHECK(send(near, "1234567") == 7);
+  CHECK(unsentBytes(near.get()) == 7 && unreadBytes(far.get()) == 0);
+  network.advance(5ms);
+  CHECK(unsentBytes(near.get()) == 0 && unreadBytes(far.get()) == 7);
+  CHECK(receive(far, 3) == "123");
+  CHECK(unsentBytes(near.get()) == 0 && unreadBytes(far.get()) == 4);
+}
+
+TEST("a file is sent as its bytes") {
+  SimNetwork network(1);
+  auto pair = network.socketPair();
+  REQUIRE(pair.has_value());
+  const auto& [near, far] = *pair;
+  std::FILE* file = std::tmpfile();
+  REQUIRE(file != nullptr);
+  std::fputs("the bytes of a file", file);
+  std::fflush(file);
+  CHECK(sys().sendfile(near.get(), ::fileno(file), 4, 5) == 5);
+  CHECK(sys().sendfile(near.get(), ::fileno(file), 19, 5) == 0);
+  CHECK(receive(far) == "bytes");
+  std::fclose(file);
 }
 
 TEST("real descriptors go to the table before") {

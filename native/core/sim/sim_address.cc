@@ -44,6 +44,8 @@ void setPort(SimAddress& address, std::uint16_t port) noexcept {
       &wire, sizeof wire);
 }
 
+std::string nameOfPath(std::string_view path) { return std::string("path ").append(path); }
+
 std::string nameOf(const SimAddress& address) {
   constexpr std::size_t kPathOffset = offsetof(sockaddr_un, sun_path);
   if (address.storage.ss_family == AF_UNIX) {
@@ -52,7 +54,7 @@ std::string nameOf(const SimAddress& address) {
     std::string name(path + kPathOffset, address.size - kPathOffset);
     // A path ends at its NUL if there is one; an abstract name begins with one (unix(7)).
     if (name.front() != '\0') name.resize(std::min(name.find('\0'), name.size()));
-    return "path " + name;
+    return nameOfPath(name);
   }
   const std::uint16_t port = portOf(address);
   return port == 0 ? std::string() : "port " + std::to_string(port);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace ioloop {
 
@@ -24,5 +25,7 @@ SimAddress loopback(int family) noexcept;
 void setPort(SimAddress& address, std::uint16_t port) noexcept;
 /** What an address is bound under: its port or its path, "" for port 0 and the unnamed. */
 std::string nameOf(const SimAddress& address);
+/** What is bound to `path` is bound under. */
+std::string nameOfPath(std::string_view path);
 
 }  // namespace ioloop

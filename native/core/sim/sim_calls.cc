@@ -58,11 +58,7 @@ int SimNetwork::duplicateTo(int from, int to) {
 int SimNetwork::fstat(int fd, struct stat* status) noexcept {
   const SimSocket* socket = open(fd);
   if (socket == nullptr) return -EBADF;
-  *status = {};
-  status->st_mode = S_IFSOCK;
-  status->st_dev = static_cast<dev_t>(base_);
-  status->st_ino = static_cast<ino_t>(socket->id);
-  return 0;
+  return describe(socket->id, status);
 }
 
 int SimNetwork::ioctl(int fd, unsigned long request, int* value) noexcept {
@@ -70,7 +66,25 @@ int SimNetwork::ioctl(int fd, unsigned long request, int* value) noexcept {
   if (socket == nullptr) return -EBADF;
   const bool unread = request == kUnreadRequest;
   if (!unread && request != kUnsentRequest) return -EINVAL;
-  *value = static_cast<int>(unread ? socket->received.size() : socket->outstanding);
+  // Unsent, to the kernel, is what the peer's has not acknowledged: what is still under way.
+  const SimSocket* peer = find(socket->peer);
+  const std::size_t arrived = peer == nullptr ? 0 : peer->received.size();
+  *value = static_cast<int>(unread ? socket->received.size()
+                                   : socket->outstanding - std::min(socket->outstanding, arrived));
+  return 0;
+}
+
+int SimNetwork::describe(SimSocketId id, struct stat* status) const noexcept {
+  *status = {};
+  status->st_mode = S_IFSOCK;
+  status->st_dev = static_cast<dev_t>(base_);
+  status->st_ino = static_cast<ino_t>(id);
+  return 0;
+}
+
+int SimNetwork::unlink(const std::string& name, SimSocketId id) {
+  names_.erase(name);
+  find(id)->name.clear();
   return 0;
 }
 

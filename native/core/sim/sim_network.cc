@@ -106,6 +106,11 @@ Ready SimNetwork::readiness(SimSocketId socket) const noexcept {
   return found == sockets_.end() ? Ready::none : found->second.readiness(options_.bufferSize);
 }
 
+SimSocketId SimNetwork::boundTo(const std::string& name) const noexcept {
+  const auto bound = names_.find(name);
+  return bound == names_.end() ? 0 : bound->second;
+}
+
 SimSocket* SimNetwork::find(SimSocketId id) noexcept {
   const auto found = sockets_.find(id);
   return found == sockets_.end() ? nullptr : &found->second;
@@ -241,8 +246,7 @@ void SimNetwork::reset(SimSocket& socket, int error) {
 void SimNetwork::knock(SimSocketId clientId, const std::string& name) {
   SimSocket* client = find(clientId);
   if (client == nullptr) return;
-  const auto named = names_.find(name);
-  SimSocket* listener = named == names_.end() ? nullptr : find(named->second);
+  SimSocket* listener = find(boundTo(name));
   trace_.fold({static_cast<std::uint64_t>(Delivery::knock), clientId});
   if (listener == nullptr || listener->state != SimSocket::State::listening) {
     perform(now_ + drawDelay(), [this, clientId] {

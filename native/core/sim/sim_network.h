@@ -72,7 +72,8 @@ class SimObserver {
  * every machine, and traceHash() tells whether two runs were the same.
  *
  * It is one host: of an address only the port, or the path, counts. connect(2) answers EINPROGRESS
- * whatever the family, and its outcome is there one delay later. Closing with bytes unread, or with
+ * whatever the family, and its outcome is there one delay later. A path is in no file system: it
+ * goes with its socket. Closing with bytes unread, or with
  * SO_LINGER at 0, resets: what was under way is lost, and the peer reads what it had received,
  * then ECONNRESET once, then the end. There is no urgent data and no passing of descriptors.
  *
@@ -140,6 +141,8 @@ class SimNetwork {
   int fcntl(int fd, int command, int argument);
   int duplicateTo(int from, int to);
   int fstat(int fd, struct stat* status) noexcept;
+  int describe(SimSocketId id, struct stat* status) const noexcept;
+  int unlink(const std::string& name, SimSocketId id);
   int ioctl(int fd, unsigned long request, int* value) noexcept;
   int bind(int fd, const sockaddr* address, socklen_t size);
   int listen(int fd, int backlog);
@@ -153,6 +156,8 @@ class SimNetwork {
   ssize_t receive(int fd, std::span<const iovec> target, int flags);
   ssize_t send(int fd, std::span<const iovec> source, int flags);
 
+  /** The socket that is bound under `name`, 0: none. */
+  SimSocketId boundTo(const std::string& name) const noexcept;
   SimSocket* find(SimSocketId id) noexcept;
   SimSocket* open(int fd) noexcept { return find(socketOf(fd)); }
   SimSocket& create(int family);

@@ -99,6 +99,20 @@ struct SimCalls {
     auto made = network->socket(domain);
     return answerFd(*network, 120, network->base_, made ? made->release() : -made.error().code);
   }
+  // Of a path the thread's host is asked first.
+  static int lstat(const char* path, struct stat* status) {
+    const BoundPath bound(path);
+    return bound.socket == 0 ? before.lstat(path, status)
+                             : bound.network->describe(bound.socket, status);
+  }
+  static int chmod(const char* path, mode_t mode) {
+    return BoundPath(path).socket == 0 ? before.chmod(path, mode) : 0;  // one host, one user
+  }
+  static int unlink(const char* path) {
+    const BoundPath bound(path);
+    return bound.socket == 0 ? before.unlink(path)
+                             : bound.network->unlink(bound.name, bound.socket);
+  }
   static ssize_t quietWrite(int fd, const void* source, std::size_t size) {
     return SimNetwork::of(fd) == nullptr ? before.quietWrite(fd, source, size)
                                          : send(fd, source, size, 0);
@@ -190,6 +204,18 @@ struct SimCalls {
   }
 
  private:
+  /** What `path` means to the network that is the thread's host; socket 0: nothing. */
+  struct BoundPath {
+    explicit BoundPath(const char* path)
+        : network(SimNetwork::host()),
+          name(nameOfPath(path)),
+          socket(network == nullptr ? 0 : network->boundTo(name)) {}
+
+    SimNetwork* network;
+    std::string name;
+    SimSocketId socket;
+  };
+
   static std::span<const iovec> partsOf(const msghdr& message) noexcept {
     return {message.msg_iov, static_cast<std::size_t>(message.msg_iovlen)};
   }
@@ -207,6 +233,9 @@ void installSimRoutes() {
     routes.read = SimCalls::read;
     routes.write = SimCalls::write;
     routes.socket = SimCalls::socket;
+    routes.lstat = SimCalls::lstat;
+    routes.chmod = SimCalls::chmod;
+    routes.unlink = SimCalls::unlink;
     routes.quietWrite = SimCalls::quietWrite;
     routes.sendfile = SimCalls::sendfile;
     routes.ioctl = SimCalls::ioctl;
