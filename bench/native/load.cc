@@ -4,9 +4,7 @@
 // server stalled, and 2 when its arguments make no sense: a figure is printed only for a run in
 // which the server gave every answer.
 
-#include <sched.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
@@ -14,41 +12,14 @@
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <deque>
 
 #include "connection.h"
+#include "generator.h"
 #include "measurement.h"
-#include "options.h"
 
 namespace ioloop::bench {
 namespace {
-
-[[noreturn]] void fail(const char* reason) {
-  const int code = errno;
-  std::fprintf(stderr, "ioloop-load: %s%s%s\n", reason, code == 0 ? "" : ": ",
-               code == 0 ? "" : std::strerror(code));
-  std::exit(1);
-}
-
-void check(const char* failure) {
-  if (failure != nullptr) fail(failure);
-}
-
-void pinTo(int cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(static_cast<std::size_t>(cpu), &set);
-  if (::sched_setaffinity(0, sizeof set, &set) < 0) fail("sched_setaffinity");
-}
-
-void raiseDescriptorLimit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) < 0) fail("getrlimit");
-  limit.rlim_cur = limit.rlim_max;
-  if (::setrlimit(RLIMIT_NOFILE, &limit) < 0) fail("setrlimit");
-}
 
 /** Everything that is read at both ends of the counted interval. */
 struct Reading {
@@ -174,11 +145,8 @@ class Load {
 
 int main(int argc, char** argv) {
   using namespace ioloop::bench;
-  const auto options = Options::parse(argc, argv);
-  if (!options) return 2;
-  if (options->cpu >= 0) pinTo(options->cpu);
-  raiseDescriptorLimit();
-  static Load load(*options);
+  static const Options options = startGenerator(argc, argv);
+  static Load load(options);
   load.run();
   return 0;
 }

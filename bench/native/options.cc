@@ -3,6 +3,7 @@
 #include <getopt.h>
 
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -13,7 +14,7 @@
 namespace ioloop::bench {
 namespace {
 
-constexpr const char* kUsage = R"(usage: ioloop-load [options] TARGET
+constexpr const char* kUsage = R"(usage: ioloop-load|burst|hold|drip [options] TARGET
   TARGET                    127.0.0.1:8000, [::1]:8000, /a/path or @an-abstract-name
   --protocol NAME           echo (default), lines, accept
   --connections N           active connections (50)
@@ -129,7 +130,7 @@ std::optional<Options> Options::parse(int argc, char** argv) {
       return std::nullopt;
     }
     if (!take(options, name, optarg)) {
-      std::fprintf(stderr, "ioloop-load: --%s cannot be '%s'\n",
+      std::fprintf(stderr, "%s: --%s cannot be '%s'\n", program_invocation_short_name,
                    kLongOptions[static_cast<std::size_t>(index)].name, optarg);
       return std::nullopt;
     }

@@ -15,7 +15,7 @@ struct Extent {
   std::uint64_t operations = 0;
 };
 
-/** What one run of the load generator does. */
+/** What one run of a generator does; each takes what it has a use for. */
 struct Options {
   std::optional<Target> target;
   const ProtocolRow* protocol = nullptr;

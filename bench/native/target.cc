@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <sys/un.h>
 
+#include <cerrno>
 #include <charconv>
 #include <cstddef>
 #include <cstring>
@@ -63,8 +64,8 @@ std::optional<Target> Target::parseInet(std::string_view text) noexcept {
   return target;
 }
 
-Result<UniqueFd> Target::connect(std::size_t index) const noexcept {
-  UniqueFd fd(::socket(address_.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+Result<UniqueFd> Target::open(std::size_t index, int flags) const noexcept {
+  UniqueFd fd(::socket(address_.ss_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
   if (!fd) return lastError("socket");
   if (address_.ss_family != AF_UNIX) {
     constexpr int kOn = 1;
@@ -73,7 +74,8 @@ Result<UniqueFd> Target::connect(std::size_t index) const noexcept {
     if (const Status status = bindSource(fd.get(), index); !status) return status.error();
   }
   sockaddr_storage address = address_;
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), size_) < 0)
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), size_) < 0 &&
+      errno != EINPROGRESS)
     return lastError("connect");
   return fd;
 }

@@ -20,9 +20,15 @@ class Target {
    * Connects, blocking. Connections to 127.0.0.0/8 leave from a source address chosen by `index`,
    * so that short ones do not run out of ports while the closed wait in TIME_WAIT.
    */
-  Result<UniqueFd> connect(std::size_t index) const noexcept;
+  Result<UniqueFd> connect(std::size_t index) const noexcept { return open(index, 0); }
+
+  /** The same without waiting: the descriptor does not block, and is writable once connected. */
+  Result<UniqueFd> startConnect(std::size_t index) const noexcept {
+    return open(index, SOCK_NONBLOCK);
+  }
 
  private:
+  Result<UniqueFd> open(std::size_t index, int flags) const noexcept;
   static std::optional<Target> parseUnix(std::string_view path) noexcept;
   static std::optional<Target> parseInet(std::string_view text) noexcept;
   Status bindSource(int fd, std::size_t index) const noexcept;
