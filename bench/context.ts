@@ -1,14 +1,15 @@
-import { loadMetrics, serverContender } from './harness/load.ts';
+import { describeLoad, loadMetrics, loadOf, serverContender } from './harness/load.ts';
 import { buildNativePrograms } from './harness/native-programs.ts';
 import type { BenchOptions } from './harness/options.ts';
 import { nodeProgram } from './harness/paths.ts';
 import type { Question } from './harness/question.ts';
-import { chooseBackends } from './ioloop-backends.ts';
+import { chooseBestBackend } from './ioloop-backends.ts';
 
 /** What does an AsyncLocalStorage context per connection add to an echo? */
 export async function context(options: BenchOptions): Promise<Question> {
   const programs = await buildNativePrograms();
-  const [backend = 'epoll'] = await chooseBackends(options.backends);
+  const [backend = 'epoll'] = await chooseBestBackend(options.backends);
+  const load = loadOf(options, 'echo');
   const plain = `ioloop-${backend}`;
   const handlers = nodeProgram('servers/handler-echo.ts', backend);
   const handlersInContext = nodeProgram('servers/handler-echo.ts', backend, '--context');
@@ -17,14 +18,14 @@ export async function context(options: BenchOptions): Promise<Question> {
   return {
     title: 'context',
     work:
-      `echo on ${options.connections} connections, ${options.size} B, without any AsyncLocalStorage ` +
+      `${describeLoad(load)}; without any AsyncLocalStorage ` +
       'and with a store per connection that every call reads and checks',
     metrics: loadMetrics,
     contenders: [
-      serverContender(plain, handlers, programs, options),
-      serverContender(`${plain}+context`, handlersInContext, programs, options),
-      serverContender('node-net', net, programs, options),
-      serverContender('node-net+context', netInContext, programs, options, 'node-net'),
+      serverContender(plain, handlers, programs, load),
+      serverContender(`${plain}+context`, handlersInContext, programs, load),
+      serverContender('node-net', net, programs, load),
+      serverContender('node-net+context', netInContext, programs, load, 'node-net'),
     ],
     notes: [],
   };

@@ -13,6 +13,12 @@ export async function chooseBackends(wanted: readonly string[]): Promise<readonl
   return wanted.length > 0 ? wanted : backends;
 }
 
+/** The same, but of those of this system only the best: for what does not depend on the poller. */
+export async function chooseBestBackend(wanted: readonly string[]): Promise<readonly string[]> {
+  const backends = await chooseBackends(wanted);
+  return wanted.length > 0 ? backends : backends.slice(0, 1);
+}
+
 async function listBackends(): Promise<readonly string[]> {
   try {
     const { IOLoop } = await import('ioloop');

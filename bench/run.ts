@@ -1,11 +1,16 @@
 import { loadavg } from 'node:os';
+import { accept } from './accept.ts';
+import { burst } from './burst.ts';
 import { context } from './context.ts';
+import { drip } from './drip.ts';
 import { echo } from './echo.ts';
 import { describeMachine } from './harness/machine.ts';
 import { type BenchOptions, parseBenchOptions, usage } from './harness/options.ts';
 import type { Question } from './harness/question.ts';
 import { formatReport, writeJson } from './harness/report.ts';
 import { runRounds } from './harness/rounds.ts';
+import { lines } from './lines.ts';
+import { memory } from './memory.ts';
 import { timers } from './timers.ts';
 import { wait } from './wait.ts';
 import { waker } from './waker.ts';
@@ -13,6 +18,11 @@ import { waker } from './waker.ts';
 /** One file per question; what it returns says what is measured, and this harness does it. */
 const questions: Readonly<Record<string, (options: BenchOptions) => Promise<Question>>> = {
   echo,
+  lines,
+  accept,
+  burst,
+  memory,
+  drip,
   timers,
   waker,
   wait,

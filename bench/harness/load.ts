@@ -1,8 +1,9 @@
+import { runGenerator } from './generator.ts';
 import type { NativePrograms } from './native-programs.ts';
 import type { BenchOptions } from './options.ts';
-import { type Command, canPin, generatorCore } from './pinning.ts';
+import type { Command } from './pinning.ts';
 import type { Contender, Metric, Sample } from './question.ts';
-import { mapAt, numberAt, runForJson } from './run-program.ts';
+import { mapAt, numberAt } from './run-program.ts';
 import { type Server, withServer } from './server.ts';
 
 /** What every server under load is measured by. */
@@ -51,41 +52,59 @@ export const loadMetrics: readonly Metric[] = [
   },
 ];
 
-type LoadOptions = Pick<
-  BenchOptions,
-  'protocol' | 'connections' | 'idle' | 'size' | 'pipeline' | 'seconds' | 'warmUpSeconds'
->;
+/** What the load generator does to a server. */
+export interface Load extends Pick<BenchOptions, 'idle' | 'size' | 'seconds' | 'warmUpSeconds'> {
+  /** A name that `ioloop-load --protocol` knows. */
+  readonly protocol: 'echo' | 'lines' | 'accept';
+  readonly connections: number;
+  readonly pipeline: number;
+}
+
+/** The load that `options` ask for: on 50 connections, and with one request in flight on each, by default. */
+export function loadOf(options: BenchOptions, protocol: Load['protocol'], pipeline = 1): Load {
+  const { connections = 50 } = options;
+  return { ...options, protocol, connections, pipeline: options.pipeline ?? pipeline };
+}
+
+/** What an operation is, by protocol. */
+const operations: Readonly<Record<Load['protocol'], string>> = {
+  echo: 'a message and its echo',
+  lines: 'a line, awaited and sent back by a write of its own',
+  accept: 'connect, one message and its echo, close',
+};
+
+/** `load` in words, for the title of a report. */
+export function describeLoad({ connections, size, protocol, pipeline }: Load): string {
+  return `${operations[protocol]}; ${connections} connections, ${size} B, ${pipeline} in flight on each`;
+}
 
 /** A contender that is a server: a fresh process under a fresh load for every measurement. */
 export function serverContender(
   name: string,
   command: Command,
   programs: NativePrograms,
-  options: LoadOptions,
+  load: Load,
   against?: string,
 ): Contender {
   return {
     name,
     against,
-    measure: () => withServer(command, (server) => runLoad(programs, server, options)),
+    measure: () => withServer(command, (server) => runLoad(programs, server, load)),
   };
 }
 
 /** Puts load on `server`. Rejects when an answer is wrong, missing or late by seconds. */
-async function runLoad(programs: NativePrograms, server: Server, options: LoadOptions): Promise<Sample> {
+async function runLoad(programs: NativePrograms, server: Server, load: Load): Promise<Sample> {
   const args = [
-    `--protocol=${options.protocol}`,
-    `--connections=${options.connections}`,
-    `--idle=${options.idle}`,
-    `--size=${options.size}`,
-    `--pipeline=${options.pipeline}`,
-    `--warmup=${options.warmUpSeconds}`,
-    `--seconds=${options.seconds}`,
-    `--server-pid=${server.pid}`,
-    ...(canPin ? [`--cpu=${generatorCore}`] : []),
-    `127.0.0.1:${server.port}`,
+    `--protocol=${load.protocol}`,
+    `--connections=${load.connections}`,
+    `--idle=${load.idle}`,
+    `--size=${load.size}`,
+    `--pipeline=${load.pipeline}`,
+    `--warmup=${load.warmUpSeconds}`,
+    `--seconds=${load.seconds}`,
   ];
-  const figures = await runForJson({ program: programs.load, args });
+  const figures = await runGenerator(programs.load, server, args);
   const latency = mapAt(figures, 'latencyUs');
   return {
     operations: numberAt(figures, 'operations'),

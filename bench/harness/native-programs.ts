@@ -1,24 +1,30 @@
 import { execFile } from 'node:child_process';
+import { basename } from 'node:path';
 import { promisify } from 'node:util';
 import { repositoryRoot } from './paths.ts';
 
 const run = promisify(execFile);
 const folder = 'build-bench';
+const programs = {
+  load: pathOf('ioloop-load'),
+  burst: pathOf('ioloop-burst'),
+  hold: pathOf('ioloop-hold'),
+  drip: pathOf('ioloop-drip'),
+  rawEcho: pathOf('ioloop-raw-echo'),
+  rawLines: pathOf('ioloop-raw-lines'),
+  rawWake: pathOf('ioloop-raw-wake'),
+} as const;
 
 /** Paths of what bench/native builds. */
-export interface NativePrograms {
-  readonly load: string;
-  readonly rawEcho: string;
-  readonly rawWake: string;
-}
+export type NativePrograms = typeof programs;
 
 /**
- * Builds the load generator and the raw-epoll references with CMake, or finds them up to date.
+ * Builds the generators and the raw-epoll references with CMake, or finds them up to date.
  *
  * Rejects with what to do about it when that fails.
  */
 export async function buildNativePrograms(): Promise<NativePrograms> {
-  const targets = ['ioloop-load', 'ioloop-raw-echo', 'ioloop-raw-wake'];
+  const targets = Object.values(programs).map((path) => basename(path));
   const configure = ['-S', '.', '-B', folder, '-DIOLOOP_BENCH=ON', '-DCMAKE_BUILD_TYPE=Release'];
   const build = ['--build', folder, '--parallel', '2', '--target', ...targets];
   for (const args of [configure, build]) {
@@ -32,9 +38,9 @@ export async function buildNativePrograms(): Promise<NativePrograms> {
       );
     }
   }
-  return {
-    load: `${repositoryRoot}/${folder}/bench/native/ioloop-load`,
-    rawEcho: `${repositoryRoot}/${folder}/bench/native/ioloop-raw-echo`,
-    rawWake: `${repositoryRoot}/${folder}/bench/native/ioloop-raw-wake`,
-  };
+  return programs;
+}
+
+function pathOf(name: string): string {
+  return `${repositoryRoot}/${folder}/bench/native/${name}`;
 }

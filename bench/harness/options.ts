@@ -10,16 +10,15 @@ export interface BenchOptions {
   readonly seconds: number;
   /** Seconds of load before them, in every measurement. */
   readonly warmUpSeconds: number;
-  readonly connections: number;
+  /** Undefined: as many as the question asks with. */
+  readonly connections: number | undefined;
   /** Bytes of a message. */
   readonly size: number;
-  /** Requests in flight on a connection. */
-  readonly pipeline: number;
+  /** Requests in flight on a connection. Undefined: as many as the question asks with. */
+  readonly pipeline: number | undefined;
   /** Further connections that stay idle; 0: the question without them. */
   readonly idle: number;
-  /** What the load generator speaks: a name that `ioloop-load --protocol` knows. */
-  readonly protocol: string;
-  /** Backends of ioloop; empty: all of this system. */
+  /** Backends of ioloop; empty: those of this system that the question is about. */
   readonly backends: readonly string[];
   /** Contenders to measure; empty: all that run here. The first of them is the reference. */
   readonly only: readonly string[];
@@ -32,12 +31,11 @@ export interface BenchOptions {
 export const usage = `options:
   --rounds N        counted rounds, contenders in turn within each (5)
   --seconds S       counted seconds of one measurement (3)
-  --connections N   active connections (50)
+  --connections N   connections (50; burst: 10,000; memory: 19,000)
   --size BYTES      of a message (64)
-  --pipeline K      requests in flight on a connection (1)
+  --pipeline K      requests in flight on a connection (1; lines: 16)
   --idle M          further idle connections, beside a measurement without them (0)
-  --protocol NAME   echo, lines, accept: what the connections do (echo)
-  --backend A,B     backends of ioloop (all)
+  --backend A,B     backends of ioloop (all; lines, memory, drip, context: the best one)
   --only A,B        contenders; the first one that is left is the reference (all)
   --quick           a smoke run of seconds, for CI: its figures mean nothing
   --json FILE       write every sample there`;
@@ -53,11 +51,10 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions {
     options: {
       rounds: { type: 'string' },
       seconds: { type: 'string' },
-      connections: { type: 'string', default: '50' },
+      connections: { type: 'string' },
       size: { type: 'string', default: '64' },
-      pipeline: { type: 'string', default: '1' },
+      pipeline: { type: 'string' },
       idle: { type: 'string', default: '0' },
-      protocol: { type: 'string', default: 'echo' },
       backend: { type: 'string', default: '' },
       only: { type: 'string', default: '' },
       quick: { type: 'boolean', default: false },
@@ -70,11 +67,10 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions {
     warmUpRounds: quick ? 0 : 1,
     seconds: positive('seconds', values.seconds ?? (quick ? '0.2' : '3')),
     warmUpSeconds: quick ? 0.1 : 0.5,
-    connections: whole('connections', values.connections, 1),
+    connections: values.connections === undefined ? undefined : whole('connections', values.connections, 1),
     size: whole('size', values.size, 1),
-    pipeline: whole('pipeline', values.pipeline, 1),
+    pipeline: values.pipeline === undefined ? undefined : whole('pipeline', values.pipeline, 1),
     idle: whole('idle', values.idle, 0),
-    protocol: values.protocol,
     backends: names(values.backend),
     only: names(values.only),
     quick,

@@ -1,25 +1,12 @@
-// Echo on Bun.listen. Run by Bun; types of what is used of it, so that it is checked with the rest.
-interface BunSocket {
-  data: Uint8Array;
-  /** Bytes taken; -1 when the socket is closed. */
-  write(data: Uint8Array): number;
-  pause(): void;
-  resume(): void;
-}
-interface BunHandlers {
-  open(socket: BunSocket): void;
-  data(socket: BunSocket, data: Uint8Array): void;
-  drain(socket: BunSocket): void;
-  error(socket: BunSocket, error: Error): void;
-}
-declare const Bun: {
-  listen(options: { hostname: string; port: number; socket: BunHandlers }): { readonly port: number };
-};
+// Echo on Bun.listen. Run by Bun.
+import type { BunRuntime, BunSocket } from './bun-runtime.ts';
+
+declare const Bun: BunRuntime;
 
 const nothing = new Uint8Array(0);
 
 /** Bun does not queue what the kernel did not take: it is kept here until `drain`. */
-function echo(socket: BunSocket, data: Uint8Array): void {
+function echo(socket: BunSocket<Uint8Array>, data: Uint8Array): void {
   const sent = socket.write(data);
   if (sent < 0 || sent === data.length) return;
   const rest = data.slice(sent);
@@ -30,7 +17,7 @@ function echo(socket: BunSocket, data: Uint8Array): void {
   socket.pause();
 }
 
-const server = Bun.listen({
+const server = Bun.listen<Uint8Array>({
   hostname: '127.0.0.1',
   port: 0,
   socket: {
@@ -49,5 +36,3 @@ const server = Bun.listen({
   },
 });
 console.log(server.port);
-
-export {};

@@ -1,0 +1,15 @@
+import { loadOf } from './harness/load.ts';
+import { buildNativePrograms } from './harness/native-programs.ts';
+import type { BenchOptions } from './harness/options.ts';
+import type { Question } from './harness/question.ts';
+import { chooseBackends } from './ioloop-backends.ts';
+import { echoLineUp, findServers, handlerEcho, onDataEcho } from './line-up.ts';
+import { loadQuestion } from './load-question.ts';
+
+/** What does a connection cost: connect, one message, close? */
+export async function accept(options: BenchOptions): Promise<Question> {
+  const programs = await buildNativePrograms();
+  const lineUp = echoLineUp(programs, handlerEcho, onDataEcho);
+  const found = findServers(lineUp, await chooseBackends(options.backends));
+  return loadQuestion(loadOf(options, 'accept'), programs, found);
+}
