@@ -7,11 +7,12 @@
  *
  * @module
  */
-import { isIP } from 'node:net';
 import { type Address, toAddress } from './address.ts';
 import { checkBoolean, checkFd, checkInteger, checkOptions, invalidArgument } from './arguments.ts';
 import { SystemError, type SystemErrorSubject } from './errors.ts';
+import { isIpLiteral } from './ip-literal.ts';
 import { addon, type NativeTarget, recv as nativeRecv, send as nativeSend } from './native.ts';
+import { explain } from './native-error.ts';
 
 /** Where to listen or to connect: an IP literal (no name: nothing is resolved here) and a port, or a path. */
 export type SocketTarget = { host?: string | undefined; port: number } | { path: string };
@@ -163,32 +164,7 @@ function checkTarget(options: SocketTarget): NativeTarget {
   return { path: undefined, host, port };
 }
 
-/** With or without a zone: 'fe80::1%eth0'. */
-function isIpLiteral(host: string): boolean {
-  const address = host.replace(/%[^%]+$/, '');
-  return !address.includes('%') && isIP(address) !== 0;
-}
-
-interface NativeError {
-  readonly errno: number;
-  readonly syscall: string;
-}
-
-function isNativeError(error: unknown): error is NativeError {
-  return error instanceof Error && 'errno' in error && 'syscall' in error;
-}
-
 /** What an error of `target` names. */
 function subjectOf({ path, host, port }: NativeTarget): SystemErrorSubject {
   return path === undefined ? { address: host, port } : { path };
-}
-
-/** Runs a native call that throws, and dresses its error. */
-function explain<T>(subject: SystemErrorSubject, call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    if (!isNativeError(error)) throw error;
-    throw new SystemError(error.errno, error.syscall, subject);
-  }
 }
