@@ -357,6 +357,41 @@ EVERYWHERE("a descriptor closed while a duplicate lives falls silent within a fe
   CHECK(rig.poller->counters().wakes == 1);
 }
 
+EVERYWHERE("who is forgotten and closed is gone, at no call where the backend forgets by itself") {
+  const auto backend = rig.world.createBackend();
+  REQUIRE(backend);
+  const bool forgets = (*backend)->forgetsClosed();
+  CHECK(!forgets || !rig.world.tellsClosed());
+  const ReadyPair pair(rig);
+  const auto rows = rig.turn();
+  const ReadyRow old = rowOf(rows, pair.ends.far);
+  const std::uint64_t before = rig.systemCalls();
+  CHECK(rig.poller->forget(pair.ends.far));
+  CHECK(!rig.poller->forget(pair.ends.far));
+  CHECK(rig.systemCalls() == before + (forgets ? 0 : 1));
+  rig.world.close(pair.ends.far);
+  CHECK(!rig.poller->isCurrent(old));
+  const Ends reused = rig.world.connectOn(pair.ends.far);
+  CHECK(rig.watch(reused.near, Ready::write) != old.generation);
+  CHECK(!rig.poller->isCurrent(old));
+  CHECK(rig.turnFor(reused.near) == Ready::write);
+}
+
+EVERYWHERE("who is forgotten while a duplicate lives falls silent, its number's next owner too") {
+  const Ends ends = rig.world.connect();
+  rig.watch(ends.near, Ready::read);
+  const UniqueFd duplicate(sys().fcntl(ends.near, F_DUPFD_CLOEXEC, 0));
+  REQUIRE(duplicate.get() >= 0);
+  CHECK(rig.poller->forget(ends.near));
+  rig.world.close(ends.near);
+  const Ends reused = rig.world.connectOn(ends.near);
+  rig.watch(reused.near, Ready::read);
+  CHECK(rig.world.send(ends.far, 1));
+  for (int turns = 0; turns < 4; ++turns) CHECK(rig.turn().empty());
+  CHECK(rig.world.send(reused.far, 1));
+  CHECK(rig.turnFor(reused.near) == Ready::read);
+}
+
 EVERYWHERE("a descriptor closed behind the loop's back is an error once at most") {
   const Ends ends = rig.world.connect();
   const Ends other = rig.world.connect();

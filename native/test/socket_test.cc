@@ -16,77 +16,10 @@
 
 #include "core/sys.h"
 #include "test/check.h"
+#include "test/loopback.h"
 
 namespace ioloop {
 namespace {
-
-constexpr int kLimitMs = 5000;
-
-/** A listener on a free port of the loopback; both stacks have one. */
-Result<UniqueFd> listenLoopback(const char* host = "127.0.0.1") {
-  return listenSocket(*Address::inet(host, 0));
-}
-
-/** Whether `fd` became ready for `events` before the limit. */
-bool ready(int fd, short events) {
-  pollfd entry{fd, events, 0};
-  return ::poll(&entry, 1, kLimitMs) == 1;
-}
-
-/** The two ends of a connection. */
-struct Connection {
-  UniqueFd client;
-  UniqueFd server;
-};
-
-Result<Connection> connectTo(int listener) {
-  const auto address = localAddress(listener);
-  if (!address) return address.error();
-  auto client = connectSocket(*address);
-  if (!client) return client.error();
-  if (!ready(listener, POLLIN)) return SysError{ETIMEDOUT, "accept"};
-  auto server = acceptSocket(listener);
-  if (!server) return server.error();
-  if (!ready(client->get(), POLLOUT)) return SysError{ETIMEDOUT, "connect"};
-  return Connection{std::move(*client), std::move(*server)};
-}
-
-std::span<const std::byte> bytesOf(const std::string& text) {
-  return std::as_bytes(std::span(text));
-}
-
-/** What arrives at `fd` next, "" at the end of the stream. */
-std::string receive(int fd) {
-  std::array<char, 64> buffer{};
-  if (!ready(fd, POLLIN)) return "nothing came";
-  const ssize_t size = recvSome(fd, std::as_writable_bytes(std::span(buffer)));
-  if (size < 0) return "error " + std::to_string(-size);
-  return {buffer.data(), static_cast<std::size_t>(size)};
-}
-
-bool isNonBlocking(int fd) { return (::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0; }
-bool isCloseOnExec(int fd) { return (::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0; }
-
-/** A directory of its own, gone with everything in it at the end of the test. */
-class ScratchDirectory {
- public:
-  ScratchDirectory() { made_ = ::mkdtemp(path_.data()) != nullptr; }
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-  ~ScratchDirectory() {
-    for (const std::string& file : files_) ::unlink(file.c_str());
-    ::rmdir(path_.data());
-  }
-  explicit operator bool() const { return made_; }
-  const std::string& file(const std::string& name) {
-    return files_.emplace_back(std::string(path_.data()) + '/' + name);
-  }
-
- private:
-  std::array<char, 32> path_{"/tmp/ioloop-socket-XXXXXX"};
-  bool made_ = false;
-  std::vector<std::string> files_;
-};
 
 // An interruption at the first call of each kind, by a table in front of the kernel's.
 int interruptions = 0;
