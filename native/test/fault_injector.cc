@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -277,7 +278,9 @@ int EntryFaults::next(SeededRandom& random) noexcept {
 std::size_t EntryFaults::shorten(std::size_t size, SeededRandom& random) noexcept {
   if (size < 2 || !drawn(shortenBelow_, random)) return size;
   faults_.fetch_add(1, std::memory_order_relaxed);
-  return 1 + static_cast<std::size_t>(random.below(size - 1));
+  // Of all magnitudes alike: who asks for 64 KiB has seldom more than a line waiting.
+  const auto magnitude = random.below(static_cast<std::uint64_t>(std::bit_width(size - 1)));
+  return 1 + static_cast<std::size_t>(random.below(((size - 2) >> magnitude) + 1));
 }
 
 bool EntryFaults::counted(const std::atomic<std::uint64_t>& below, SeededRandom& random) noexcept {

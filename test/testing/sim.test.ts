@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import * as assert from 'uvu/assert';
 
 import { Interest, IOLoop, IOLoopError, SystemError, type TimerHandle } from '../../src/index.ts';
@@ -16,21 +17,15 @@ import {
 } from '../../src/raw.ts';
 import { SimNetwork, type SimOptions } from '../../src/testing/sim.ts';
 import { signal } from '../support/driven.ts';
+import { compiledMain, startWorker } from '../support/package.ts';
+import { simNetwork } from '../support/sim.ts';
 import { Sockets } from '../support/sockets.ts';
 import { suite, type TestContext } from '../support/suite.ts';
+import { count } from '../support/tier.ts';
 import { neverCalled } from '../support/turns.ts';
+import { within } from '../support/within.ts';
 
 const HOUR_MS = 3_600_000;
-
-/** A network that is closed with the test, when it must have no descriptor left. */
-function open({ defer }: TestContext, options?: SimOptions): SimNetwork {
-  const network = new SimNetwork(options);
-  defer(async () => {
-    assert.is(network.openDescriptors, 0, 'simulated descriptors are left open');
-    await network.close();
-  });
-  return network;
-}
 
 /** Calls `done` with all that `fd` receives until its end, then closes it. */
 function collect(loop: IOLoop, fd: number, done: (text: string) => void): void {
@@ -81,7 +76,7 @@ function transfer(network: SimNetwork, loop: IOLoop, text: string): Promise<stri
 
 suite('simulated network', (test) => {
   test('carries bytes between handlers, in both domains', async (context) => {
-    const network = open(context);
+    const network = simNetwork(context);
     const loop = network.createLoop();
     assert.is(await transfer(network, loop, 'over TCP'), 'over TCP');
     const [near, far] = network.connectPair();
@@ -96,7 +91,7 @@ suite('simulated network', (test) => {
   });
 
   test('names the ends of a connection as TCP does', (context) => {
-    const network = open(context);
+    const network = simNetwork(context);
     network.host(() => {
       const listener = listenSocket({ port: 4321 });
       const client = connectSocket({ port: 4321 });
@@ -112,7 +107,7 @@ suite('simulated network', (test) => {
   });
 
   test('refuses a connection that nobody listens for', async (context) => {
-    const network = open(context);
+    const network = simNetwork(context);
     const loop = network.createLoop();
     const error = await network.run(() => {
       const { promise, fire } = signal<number>();
@@ -128,9 +123,8 @@ suite('simulated network', (test) => {
     assert.is(new SystemError(error, 'connect').code, 'ECONNREFUSED');
   });
 
-  test('makes no sockets outside of run() and host()', ({ loop, defer }) => {
-    const context = { loop, defer };
-    const network = open(context);
+  test('makes no sockets outside of run() and host()', ({ defer }) => {
+    const network = simNetwork({ defer });
     const sockets = new Sockets(defer);
     const [near] = sockets.pair();
     assert.is(network.openDescriptors, 0);
@@ -138,7 +132,7 @@ suite('simulated network', (test) => {
   });
 
   test('lets hours pass in no time, each timer at its instant', async (context) => {
-    const network = open(context);
+    const network = simNetwork(context);
     const loop = network.createLoop();
     const begunMs = loop.time();
     assert.is(begunMs, network.timeMs);
@@ -158,7 +152,7 @@ suite('simulated network', (test) => {
   });
 
   test('moves the clock by as much as it is told to, with all that happens meanwhile', async (context) => {
-    const network = open(context);
+    const network = simNetwork(context);
     const loop = network.createLoop();
     const begunMs = network.timeMs;
     const fired: number[] = [];
@@ -171,7 +165,7 @@ suite('simulated network', (test) => {
   });
 
   test('advances no further than it was told inside of a run', async (context) => {
-    const network = open(context);
+    const network = simNetwork(context);
     const loop = network.createLoop();
     const later = loop.callLater(HOUR_MS, neverCalled);
     const begunMs = network.timeMs;
@@ -185,7 +179,7 @@ suite('simulated network', (test) => {
   });
 
   test('delivers after its delay, and not before', async (context) => {
-    const network = open(context, { minDelayMs: 5, maxDelayMs: 5 });
+    const network = simNetwork(context, { minDelayMs: 5, maxDelayMs: 5 });
     const [near, far] = network.connectPair();
     const byte = Buffer.alloc(1);
     send(near, Buffer.from('!'));
@@ -199,7 +193,7 @@ suite('simulated network', (test) => {
   });
 
   test('serves what comes at an instant before it moves on', async (context) => {
-    const network = open(context);
+    const network = simNetwork(context);
     const [one, other] = [network.createLoop(), network.createLoop()];
     const [near, far] = network.connectPair();
     const order: string[] = [];
@@ -222,7 +216,7 @@ suite('simulated network', (test) => {
   });
 
   test('tells a run that nothing can end', async (context) => {
-    const network = open(context);
+    const network = simNetwork(context);
     network.createLoop();
     try {
       await network.run(() => new Promise(() => {}));
@@ -233,7 +227,7 @@ suite('simulated network', (test) => {
   });
 
   test('hands on what main throws', async (context) => {
-    const network = open(context);
+    const network = simNetwork(context);
     const failure = new Error('thrown by main');
     const fail = (): never => {
       throw failure;
@@ -257,7 +251,7 @@ suite('simulated network: one seed, one trace', (test) => {
   const text = Array.from({ length: 2_000 }, (_, line) => `line ${line}\n`).join('');
 
   async function traceOf(context: TestContext, seed: number): Promise<string> {
-    const network = open(context, { ...rough, seed });
+    const network = simNetwork(context, { ...rough, seed });
     const loop = network.createLoop();
     const timer: TimerHandle = loop.callLater(1, () => timer.reschedule(3));
     assert.is(await transfer(network, loop, text), text);
@@ -273,7 +267,7 @@ suite('simulated network: one seed, one trace', (test) => {
 
 suite('simulated network: its life', (test) => {
   test('is in no list of backends, and gone by name once closed', async (context) => {
-    const network = open(context);
+    const network = simNetwork(context);
     const { backend } = network;
     assert.not.ok(IOLoop.backends.includes(backend));
     assert.is(network.createLoop().backend, backend);
@@ -289,7 +283,7 @@ suite('simulated network: its life', (test) => {
   });
 
   test('closes its loops, and ends a run under way', async (context) => {
-    const network = open(context);
+    const network = simNetwork(context);
     const loop = network.createLoop();
     loop.callLater(HOUR_MS, neverCalled);
     const run = network.run(() => new Promise(() => {})).catch((error: unknown) => error);
@@ -299,7 +293,7 @@ suite('simulated network: its life', (test) => {
   });
 
   test('keeps two networks apart', async (context) => {
-    const [one, other] = [open(context), open(context)];
+    const [one, other] = [simNetwork(context), simNetwork(context)];
     const [loopOfOne, loopOfOther] = [one.createLoop(), other.createLoop()];
     const [near, far] = one.connectPair();
     assert.throws(
@@ -331,5 +325,25 @@ suite('simulated network: its life', (test) => {
         (error: unknown) =>
           IOLoopError.is(error, 'ERR_IOLOOP_INVALID_ARGUMENT') && error.message.startsWith(name),
       );
+  });
+
+  test('ends with its thread, whatever it is doing', async () => {
+    const source = `
+      const { SimNetwork } = require(workerData.sim);
+      const network = new SimNetwork();
+      const loop = network.createLoop();
+      network.connectPair();
+      loop.createWaker(() => {});
+      network.host(() => loop.addHandler(raw.listenSocket({ port: 0 }), () => {}, 1));
+      const timer = loop.callLater(1, () => timer.reschedule(1));
+      loop.callLater(100, () => parentPort.postMessage('it turns'));
+      network.run(() => new Promise(() => {}));
+    `;
+    const sim = compiledMain().replace('index.js', 'testing/sim.js');
+    for (let cycle = 0; cycle < count(6, 200); cycle++) {
+      const worker = startWorker(source, { workerData: { sim } });
+      assert.equal(await within(10_000, once(worker, 'message'), 'the first turns'), ['it turns']);
+      await worker.terminate();
+    }
   });
 });

@@ -119,7 +119,7 @@ struct SimCalls {
   }
   static ssize_t sendfile(int socket, int file, off_t offset, std::size_t count) {
     if (SimNetwork::of(socket) == nullptr) return before.sendfile(socket, file, offset, count);
-    std::array<std::byte, 16 * 1024> bytes;
+    std::array<std::byte, std::size_t{16} * 1024> bytes;
     const ssize_t size = before.pread(file, bytes.data(), std::min(count, bytes.size()), offset);
     return size <= 0 ? size : send(socket, bytes.data(), static_cast<std::size_t>(size), 0);
   }
