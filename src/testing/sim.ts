@@ -226,15 +226,14 @@ export class SimNetwork {
     }
   };
 
-  /** One turn of each loop; whether there was, or is, anything to do for one of them. */
+  /** One turn of each loop; whether one had anything to do. */
   #turnLoops(): boolean {
-    const before = this.traceHash;
     let busy = false;
     for (const loop of this.#loops) {
       if (loop.fd < 0) this.#loops.delete(loop);
-      else busy = loop.runOnce() > 0 || loop.timeoutMs() === 0 || busy;
+      else busy = loop.runOnce() > 0 || busy;
     }
-    return busy || this.traceHash !== before;
+    return busy;
   }
 
   #noteStall(): void {

@@ -63,7 +63,10 @@ function transfer(network: SimNetwork, loop: IOLoop, text: string): Promise<stri
     loop.addHandler(listener, () => collect(loop, acceptSocket(listener), fire), Interest.READ);
     const address = socketAddress(listener);
     assert.ok('port' in address);
-    const client = connectSocket({ port: address.port });
+    const { port } = address;
+    const client = await new Promise<number>((resolve) =>
+      loop.callLater(1, () => resolve(connectSocket({ port }))),
+    );
     sendAll(loop, client, text);
     const received = await promise;
     loop.removeHandler(listener);
@@ -194,23 +197,24 @@ suite('simulated network', (test) => {
 
   test('serves what comes at an instant before it moves on', async (context) => {
     const network = simNetwork(context);
-    const [one, other] = [network.createLoop(), network.createLoop()];
+    // The one that receives had its turn when the other sends.
+    const [receiver, sender] = [network.createLoop(), network.createLoop()];
     const [near, far] = network.connectPair();
     const order: string[] = [];
     await network.run(() => {
       const { promise, fire } = signal();
       const byte = Buffer.alloc(1);
-      other.addHandler(
+      receiver.addHandler(
         far,
-        () => void order.push(`${recv(far, byte)} byte at ${other.time()}`),
+        () => void order.push(`${recv(far, byte)} byte at ${receiver.time()}`),
         Interest.READ,
       );
-      one.callLater(10, () => void send(near, byte));
-      one.callLater(11, fire);
+      sender.callLater(10, () => void send(near, byte));
+      sender.callLater(11, fire);
       return promise;
     });
     assert.equal(order, ['1 byte at 1010']);
-    other.removeHandler(far);
+    receiver.removeHandler(far);
     closeFd(near);
     closeFd(far);
   });
