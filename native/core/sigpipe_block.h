@@ -25,8 +25,8 @@ class SigpipeBlock {
   ssize_t noteResult(ssize_t result) noexcept;
 
  private:
-  sigset_t before_;
-  bool waited_ = false;  // one was pending already
+  [[maybe_unused]] sigset_t before_;
+  [[maybe_unused]] bool waited_ = false;  // one was pending already
 };
 
 }  // namespace ioloop

@@ -19,7 +19,14 @@ namespace ioloop {
 namespace {
 
 int kernelFcntl(int fd, int command, int argument) { return ::fcntl(fd, command, argument); }
-int kernelIoctl(int fd, unsigned long request, int* value) { return ::ioctl(fd, request, value); }
+// musl's takes an int for the request, all others an unsigned long.
+template <typename Request>
+int callIoctl(int (*call)(int, Request, ...), int fd, unsigned long request, int* value) {
+  return call(fd, static_cast<Request>(request), value);
+}
+int kernelIoctl(int fd, unsigned long request, int* value) {
+  return callIoctl(::ioctl, fd, request, value);
+}
 int kernelOpen(const char* path, int flags) { return ::open(path, flags); }
 
 ssize_t kernelQuietWrite(int fd, const void* source, std::size_t size) {

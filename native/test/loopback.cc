@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <utility>
 
 #include "core/socket.h"
@@ -64,10 +64,7 @@ std::string ScratchDirectory::file(const std::string& name) {
 
 std::string ScratchDirectory::write(const std::string& name, const std::string& content) {
   std::string path = file(name);
-  if (std::FILE* const stream = std::fopen(path.c_str(), "w")) {
-    std::fwrite(content.data(), 1, content.size(), stream);
-    std::fclose(stream);
-  }
+  std::ofstream(path) << content;
   return path;
 }
 

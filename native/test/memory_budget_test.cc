@@ -12,6 +12,7 @@ TEST("threads add to one total, and nothing is lost between them") {
   MemoryBudget& budget = MemoryBudget::ofProcess();
   const std::int64_t before = budget.add(0);
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int thread = 0; thread < 4; ++thread)
     threads.emplace_back([&] {
       for (int step = 0; step < 10'000; ++step) {

@@ -144,6 +144,7 @@ TEST("what is no connected stream socket is refused, and left as it is") {
 
 TEST("a listener is adopted when it listens") {
   const UniqueFd fresh(::socket(AF_INET, SOCK_STREAM, 0));
+  REQUIRE(fresh);
   CHECK(adoptListener(fresh.get()).error().code == EINVAL);
   CHECK(::listen(fresh.get(), 1) == 0);
   CHECK(adoptListener(fresh.get()));
