@@ -171,8 +171,10 @@ export class Listener {
     if (this.#spare < 0) return false;
     const clients: Address[] = [];
     this.#giveUpReserve();
-    let fd = acceptStream(this.#fd);
-    for (; fd >= 0 && clients.length < MAX_BATCH; fd = acceptStream(this.#fd)) {
+    let fd = EAGAIN;
+    while (clients.length < MAX_BATCH) {
+      fd = acceptStream(this.#fd);
+      if (fd < 0) break;
       clients.push(toAddress(readPeer()));
       closeStream(fd);
     }

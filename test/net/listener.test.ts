@@ -170,6 +170,7 @@ for (const backend of IOLoop.backends)
         [true, true, false, false, false],
       );
       assert.equal(context.loop.resources(), []);
+      assert.equal(served.errors, []);
       served.listener.stop();
     });
 

@@ -33,6 +33,8 @@ const owner: ListenerOwner = {
   },
   onDrop(reason) {
     if (reason === 'descriptors') dropped++;
+    // Opens what it can get, as a log would: the reserve must be back by then.
+    hoardDescriptors();
   },
   onError: (error) => errors.push(String(error)),
 };
