@@ -50,7 +50,7 @@ class Burst {
       fail(started.error().call);
     }
     const std::uint64_t seed = options_.seed + index * 0x1'0000'0001U;
-    Guest& guest =
+    const Guest& guest =
         guests_.emplace_back(std::move(*started), options_.protocol->create(options_.size, seed));
     // Edge-triggered, so that the generator makes one epoll_ctl a connection.
     epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLET, .data = {.u64 = index}};

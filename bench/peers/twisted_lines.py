@@ -9,7 +9,7 @@ from twisted.protocols.basic import LineReceiver
 
 class Lines(LineReceiver):
     delimiter = b"\n"
-    MAX_LENGTH = 1 << 21  # of a line; 16 KiB would end the drip
+    MAX_LENGTH = 1 << 21  # of a line, for whom --size makes them long; 16 KiB by default
 
     def connectionMade(self):
         self.transport.setTcpNoDelay(True)
