@@ -29,7 +29,7 @@ export class EntryRunner {
     this.count++;
     this.#monitor?.begin();
     try {
-      const result = record.runInAsyncScope(record.handler, undefined, record.fd, events);
+      const result = record.runInAsyncScope(record.handler, record.receiver, record.fd, events);
       if (isPromise(result)) this.#handlers.await(record, result);
     } catch (error) {
       this.#scheduler.caught(error);
@@ -56,6 +56,7 @@ export class EntryRunner {
   readonly #caught = (error: unknown): void => this.#scheduler.caught(error);
 }
 
-function isPromise(value: unknown): value is PromiseLike<unknown> {
+/** Whether `value` has a `then`. */
+export function isPromise(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }

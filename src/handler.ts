@@ -7,8 +7,13 @@ import type { Scheduler } from './scheduler.ts';
 /** What is called when a descriptor is ready; `events` are bits of {@link Ready}. */
 export type Handler = (fd: number, events: number) => void | Promise<void>;
 
+/** An object that is told instead, for those of which there are many: it costs no closure. */
+export interface ReadyListener {
+  ready(fd: number, events: number): void;
+}
+
 /** What kind of thing watches a descriptor: said by resources() and by slow-callback warnings. */
-export type HandlerKind = 'handler' | 'waker';
+export type HandlerKind = 'handler' | 'waker' | 'stream' | 'server';
 
 const MANUAL_DESTROY = { requireManualDestroy: true };
 const EBADF = -9;
@@ -17,6 +22,8 @@ const EBADF = -9;
 export class HandlerRecord extends AsyncResource {
   readonly fd: number;
   readonly handler: Handler;
+  /** What the handler is called on. */
+  readonly receiver: ReadyListener | undefined;
   readonly kind: HandlerKind;
   generation = 0;
   interest: number;
@@ -28,12 +35,13 @@ export class HandlerRecord extends AsyncResource {
   /** Whether it is one-shot and has been told: silent until update(), also in a set that was built anew. */
   spent = false;
 
-  constructor(fd: number, handler: Handler, interest: number, kind: HandlerKind) {
+  constructor(fd: number, handler: Handler | ReadyListener, interest: number, kind: HandlerKind) {
     super('IOLoopHandler', MANUAL_DESTROY);
     this.fd = fd;
-    this.handler = handler;
+    this.handler = typeof handler === 'function' ? handler : handler.ready;
     this.interest = interest;
     this.kind = kind;
+    this.receiver = typeof handler === 'function' ? undefined : handler;
   }
 }
 
@@ -58,7 +66,7 @@ export class HandlerTable {
   }
 
   /** Watches `fd`. Throws a SystemError: EEXIST, EBADF, EPERM, EINVAL, ENOTSUP ... */
-  add(fd: number, handler: Handler, interest: number, kind: HandlerKind): HandlerRecord {
+  add(fd: number, handler: Handler | ReadyListener, interest: number, kind: HandlerKind): HandlerRecord {
     const generation = this.#poller.add(fd, interest);
     if (generation < 0) throw this.#refused(generation, 'addHandler', fd);
     const record = new HandlerRecord(fd, handler, interest, kind);
@@ -92,10 +100,16 @@ export class HandlerTable {
     const record = this.#records[fd];
     if (record === undefined) return false;
     this.#poller.remove(fd);
-    this.#records[fd] = undefined;
-    this.size--;
-    if (record.referenced) this.#scheduler.unreference();
+    this.#drop(record);
     return true;
+  }
+
+  /** Forgets `fd`, which its owner closes right afterwards; it has no duplicate. */
+  forget(fd: number): void {
+    const record = this.#records[fd];
+    if (record === undefined) return;
+    this.#poller.forget(fd);
+    this.#drop(record);
   }
 
   /** Throws a SystemError: ENOENT. */
@@ -164,6 +178,12 @@ export class HandlerTable {
     this.#records.length = 0;
     this.#pausing.length = 0;
     this.size = 0;
+  }
+
+  #drop(record: HandlerRecord): void {
+    this.#records[record.fd] = undefined;
+    this.size--;
+    if (record.referenced) this.#scheduler.unreference();
   }
 
   #resume(record: HandlerRecord): void {

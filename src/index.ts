@@ -11,6 +11,23 @@ export {
 export type { Handler } from './handler.ts';
 export { Interest, Ready } from './interest.ts';
 export { IOLoop, type LoopMetrics, type LoopOptions, type WaitOptions } from './ioloop.ts';
+export type { ListenOptions } from './net/bind-sockets.ts';
+export { type InheritedFd, listenFds } from './net/listen-fds.ts';
+export type { DropReason, ServerOptions, StreamHandler, StreamServer } from './net/stream-server.ts';
+export { TCPServer } from './net/tcp-server.ts';
+export { UnixServer } from './net/unix-server.ts';
 export { PeriodicCallback } from './periodic-callback.ts';
+export type { Bytes } from './stream/base-stream.ts';
+export { type StreamDuplex, toDuplex } from './stream/duplex.ts';
+export {
+  type ConnectOptions,
+  type ConnectTarget,
+  IOStream,
+  type StartTlsOptions,
+  StreamClosedError,
+} from './stream/io-stream.ts';
+export { PipeIOStream } from './stream/pipe-stream.ts';
+export type { Chunk } from './stream/read-buffer.ts';
+export type { StreamOptions } from './stream/stream-options.ts';
 export type { TimerHandle } from './timer.ts';
 export { Waker, type WakerHandle } from './waker.ts';

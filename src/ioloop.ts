@@ -17,6 +17,7 @@ import { IOLoopError, SystemError } from './errors.ts';
 import { type Handler, HandlerTable } from './handler.ts';
 import { ALL_INTERESTS, Interest } from './interest.ts';
 import { Lifecycle } from './lifecycle.ts';
+import type { LoopPart } from './loop-part.ts';
 import { addon, drainTicks, monotonicClock, type NativePoller, readCounters, TurnTables } from './native.ts';
 import { Scheduler } from './scheduler.ts';
 import { SlowCallbackMonitor } from './slow-callback.ts';
@@ -73,6 +74,7 @@ export type LoopMetrics = Readonly<
 
 const CURRENT = Symbol.for('ioloop.current');
 const MAX_SETTLE_ROUNDS = 16;
+const DEFAULT_GRACE_MS = 30_000;
 const MANUAL_DESTROY = { requireManualDestroy: true };
 
 /** A callback in the queue; the async context of its making is that of its call. */
@@ -102,14 +104,17 @@ export class IOLoop {
   readonly drive: 'node' | 'manual';
   readonly #poller: NativePoller;
   readonly #tables: TurnTables;
-  readonly #scheduler: Scheduler;
+  /** @internal */
+  readonly scheduler: Scheduler;
   readonly #timers: TimerQueue;
-  readonly #handlers: HandlerTable;
+  /** @internal */
+  readonly handlers: HandlerTable;
   readonly #lifecycle: Lifecycle;
   readonly #runner: EntryRunner;
   readonly #monitor: SlowCallbackMonitor | undefined;
   /** Each with the descriptor that is watched for it. */
   readonly #wakers = new Map<Waker, number>();
+  readonly #parts: LoopPart[] = [];
   readonly #callsSettle: boolean;
   readonly #clock: () => number;
   readonly #born: number;
@@ -150,6 +155,7 @@ export class IOLoop {
     if (onError !== undefined) checkFunction(onError, 'options.onError');
     if (memoryBudget !== undefined)
       checkInteger(memoryBudget, 'options.memoryBudget', 1, Number.MAX_SAFE_INTEGER);
+    if (memoryBudget !== undefined) addon().memoryBudget(memoryBudget);
     this.drive = drive;
     this.backend = chooseBackend(options?.backend);
     this.#monitor = slowCallbackMs > 0 ? new SlowCallbackMonitor(slowCallbackMs) : undefined;
@@ -162,15 +168,15 @@ export class IOLoop {
       this.#tables.words,
       maxEvents,
       this.#dispatch,
-      () => this.#scheduler.settle(),
+      () => this.scheduler.settle(),
       () => this.#closed?.resolve(),
     );
-    this.#scheduler = new Scheduler(this.#poller, this.#tables, this.#settle, onError);
+    this.scheduler = new Scheduler(this.#poller, this.#tables, this.#settle, onError);
     this.#clock = network === undefined ? monotonicClock(this.#poller) : () => this.#poller.time();
-    this.#timers = new TimerQueue(this.#scheduler, this.#clock);
-    this.#lifecycle = new Lifecycle(this.#scheduler, this.#timers);
-    this.#handlers = new HandlerTable(this.#scheduler, systemCall(this.backend));
-    this.#runner = new EntryRunner(this.#scheduler, this.#handlers, this.#monitor);
+    this.#timers = new TimerQueue(this.scheduler, this.#clock);
+    this.#lifecycle = new Lifecycle(this.scheduler, this.#timers);
+    this.handlers = new HandlerTable(this.scheduler, systemCall(this.backend));
+    this.#runner = new EntryRunner(this.scheduler, this.handlers, this.#monitor);
     this.#born = this.#clock();
     this.#fd = this.#poller.pollableFd();
     if (current ?? currentLoop() === undefined) Reflect.set(globalThis, CURRENT, this);
@@ -181,7 +187,7 @@ export class IOLoop {
    * watch. A borrow, on every backend; -1 once closed.
    */
   get fd(): number {
-    return this.#scheduler.closed ? -1 : this.#fd;
+    return this.scheduler.closed ? -1 : this.#fd;
   }
 
   /**
@@ -199,7 +205,7 @@ export class IOLoop {
     checkFunction(handler, 'handler');
     checkInterest(interest);
     this.#checkOpen('addHandler');
-    const record = this.#handlers.add(fd, handler, interest, 'handler');
+    const record = this.handlers.add(fd, handler, interest, 'handler');
     this.#monitor?.register(record);
   }
 
@@ -212,13 +218,13 @@ export class IOLoop {
     checkFd(fd);
     checkInterest(interest);
     this.#checkOpen('updateHandler');
-    this.#handlers.update(fd, interest);
+    this.handlers.update(fd, interest);
   }
 
   /** Watches `fd` no more, at once: not even for what this turn has found. False: it was unknown. */
   removeHandler(fd: number): boolean {
     checkFd(fd);
-    return !this.#scheduler.closed && this.#handlers.remove(fd);
+    return !this.scheduler.closed && this.handlers.remove(fd);
   }
 
   /**
@@ -230,7 +236,7 @@ export class IOLoop {
     checkFd(fd);
     if (typeof referenced !== 'boolean') throw invalidArgument('referenced', 'a boolean', referenced);
     this.#checkOpen('setHandlerRef');
-    this.#handlers.setReferenced(fd, referenced);
+    this.handlers.setReferenced(fd, referenced);
   }
 
   /** Calls `callback` in the next turn, which then comes without sleeping. */
@@ -244,7 +250,7 @@ export class IOLoop {
     this.#monitor?.register(queued, callback);
     this.#callbacks.push(queued);
     this.#tables.callbacks++;
-    this.#scheduler.reference();
+    this.scheduler.reference();
   }
 
   /**
@@ -301,7 +307,7 @@ export class IOLoop {
       callback();
     };
     try {
-      const record = this.#handlers.add(addon().wakerFd(wakerId), handler, Interest.READ, 'waker');
+      const record = this.handlers.add(addon().wakerFd(wakerId), handler, Interest.READ, 'waker');
       this.#monitor?.register(record, callback);
       this.#wakers.set(waker, record.fd);
     } catch (error) {
@@ -326,7 +332,7 @@ export class IOLoop {
    * next one settles at once.
    */
   stop(): void {
-    if (!this.#scheduler.closed) this.#lifecycle.stop();
+    if (!this.scheduler.closed) this.#lifecycle.stop();
   }
 
   /** Calls `hook` when the loop stops: each once, awaited, the last added first (Twisted's shutdown triggers). */
@@ -381,25 +387,25 @@ export class IOLoop {
     this.#dispatch();
     drainTicks();
     for (let round = 0; round < MAX_SETTLE_ROUNDS && this.#tables.work; round++) {
-      this.#scheduler.settle();
+      this.scheduler.settle();
       drainTicks();
     }
     this.#tables.inTurn = false;
-    if (!this.#scheduler.closed) this.#poller.settled();
+    if (!this.scheduler.closed) this.#poller.settled();
     this.#manualBusyMs += this.#poller.time() - begunMs;
     return this.#runner.count - before;
   }
 
   /** How long runOnce() would have nothing to do: 0: work is waiting; Infinity: no deadline. */
   timeoutMs(): number {
-    if (this.#scheduler.closed) return Number.POSITIVE_INFINITY;
+    if (this.scheduler.closed) return Number.POSITIVE_INFINITY;
     return this.#tables.callbacks > 0 || this.#tables.work ? 0 : this.#poller.timeoutMs();
   }
 
   /** What is registered, and whether it keeps the process alive. `fd` is -1 for what has none. */
   resources(): readonly { kind: string; fd: number; referenced: boolean }[] {
     const all: { kind: string; fd: number; referenced: boolean }[] = [];
-    for (const { kind, fd, referenced } of this.#handlers) all.push({ kind, fd, referenced });
+    for (const { kind, fd, referenced } of this.handlers) all.push({ kind, fd, referenced });
     for (const { referenced } of this.#timers.pending()) all.push({ kind: 'timer', fd: -1, referenced });
     for (const _ of this.#callbacks) all.push({ kind: 'callback', fd: -1, referenced: true });
     for (let i = 0; i < this.#lifecycle.size; i++) all.push({ kind: 'start', fd: -1, referenced: true });
@@ -415,18 +421,15 @@ export class IOLoop {
       polls: counters.polls,
       wakeUps: counters.wakeUps,
       events: counters.events,
-      staleEvents: this.#handlers.staleEvents,
+      staleEvents: this.handlers.staleEvents,
       spuriousEvents: counters.orphanEvents,
       systemCalls: counters.systemCalls,
       timersFired: counters.timersFired,
       busyMs,
       idleMs: Math.max(0, this.#clock() - this.#born - busyMs),
-      handlers: this.#handlers.size,
+      handlers: this.handlers.size,
       timers: this.#timers.size,
-      streams: 0,
-      bytesBuffered: 0,
-      bytesQueued: 0,
-      acceptsShed: 0,
+      ...this.#measureParts(),
       datagramsDropped: 0,
     };
   }
@@ -434,40 +437,37 @@ export class IOLoop {
   /** Keeps the process alive while anything referenced is registered: the default. */
   ref(): this {
     this.#tables.detached = false;
-    this.#scheduler.ask();
+    this.scheduler.ask();
     return this;
   }
 
   /** Keeps the process alive for nothing. */
   unref(): this {
     this.#tables.detached = true;
-    this.#scheduler.ask();
+    this.scheduler.ask();
     return this;
   }
 
   /**
-   * Ends it: timers, wakers and callbacks are dropped, and handlers with them, whose descriptors stay
-   * yours. Inside a turn that ends after the current entry. start() settles, run() rejects.
+   * Ends it: servers and streams first, which deliver what they owe, then timers, wakers and callbacks,
+   * which are dropped, and handlers with them, whose descriptors stay yours. Without servers and streams
+   * all of that happens at once; inside a turn that then ends after the current entry. start() settles,
+   * run() rejects.
    *
    * Idempotent. Settles when the loop's own descriptors are closed.
    *
-   * @param options `graceMs`: how long servers may take to answer what they owe.
+   * @param options `graceMs`: how long servers and streams may take, 30,000 milliseconds by default;
+   *   what is left then is aborted. With `drive: 'manual'`, where nobody would turn meanwhile, they get
+   *   one last send.
    */
   close(options?: { graceMs?: number | undefined }): Promise<void> {
     checkOptions(options);
-    if (options?.graceMs !== undefined) checkMilliseconds(options.graceMs, 'options.graceMs');
+    const { graceMs = DEFAULT_GRACE_MS } = options ?? {};
+    checkMilliseconds(graceMs, 'options.graceMs');
     if (this.#closed !== undefined) return this.#closed.promise;
     this.#closed = deferred();
-    for (const waker of [...this.#wakers.keys()]) waker.close();
-    this.#scheduler.closed = true;
-    this.#timers.clear();
-    this.#handlers.clear();
-    this.#callbacks = [];
-    this.#scheduler.reportErrors();
-    this.#lifecycle.clear();
-    if (currentLoop() === this) Reflect.deleteProperty(globalThis, CURRENT);
-    this.#poller.close();
-    if (this.drive === 'manual') this.#closed.resolve();
+    if (this.#parts.length === 0 || this.drive === 'manual') this.#end();
+    else void Promise.all(this.#parts.map((part) => part.close(graceMs))).then(() => this.#end());
     return this.#closed.promise;
   }
 
@@ -476,14 +476,45 @@ export class IOLoop {
     return this.close();
   }
 
+  /** @internal What is settled, measured and closed with this loop. */
+  attach(part: LoopPart): void {
+    this.#parts.push(part);
+  }
+
+  /** @internal The end of {@link attach}. */
+  detach(part: LoopPart): void {
+    const place = this.#parts.indexOf(part);
+    if (place >= 0) this.#parts.splice(place, 1);
+  }
+
+  #end(): void {
+    for (const part of [...this.#parts]) part.abort();
+    for (const waker of [...this.#wakers.keys()]) waker.close();
+    this.scheduler.closed = true;
+    this.#timers.clear();
+    this.handlers.clear();
+    this.#callbacks = [];
+    this.scheduler.reportErrors();
+    this.#lifecycle.clear();
+    if (currentLoop() === this) Reflect.deleteProperty(globalThis, CURRENT);
+    this.#poller.close();
+    if (this.drive === 'manual') this.#closed?.resolve();
+  }
+
+  #measureParts(): Record<'streams' | 'bytesBuffered' | 'bytesQueued' | 'acceptsShed', number> {
+    const measured = { streams: 0, bytesBuffered: 0, bytesQueued: 0, acceptsShed: 0 };
+    for (const part of this.#parts) part.measure(measured);
+    return measured;
+  }
+
   readonly #wakerOwner = {
     setWakerReferenced: (waker: Waker, referenced: boolean): void => {
       const fd = this.#wakers.get(waker);
-      if (fd !== undefined) this.#handlers.setReferenced(fd, referenced);
+      if (fd !== undefined) this.handlers.setReferenced(fd, referenced);
     },
     forgetWaker: (waker: Waker): void => {
       const fd = this.#wakers.get(waker);
-      if (fd !== undefined) this.#handlers.remove(fd);
+      if (fd !== undefined) this.handlers.remove(fd);
       this.#wakers.delete(waker);
       addon().closeWaker(waker.handle.wakerId);
     },
@@ -495,26 +526,27 @@ export class IOLoop {
     const callbacks = this.#callbacks.length > 0 ? this.#callbacks : NO_CALLBACKS;
     if (callbacks !== NO_CALLBACKS) this.#callbacks = [];
     const { waitError } = this.#tables;
-    if (waitError !== 0) this.#scheduler.caught(new SystemError(waitError, systemCall(this.backend)));
+    if (waitError !== 0) this.scheduler.caught(new SystemError(waitError, systemCall(this.backend)));
     if (this.#tables.dueCount > 0) this.#timers.fire(this.#runner.runTimer);
-    if (this.#tables.readyCount > 0) this.#handlers.dispatch(this.#runner.runHandler);
+    if (this.#tables.readyCount > 0) this.handlers.dispatch(this.#runner.runHandler);
     for (const callback of callbacks) {
-      if (this.#scheduler.closed) return;
+      if (this.scheduler.closed) return;
       this.#tables.callbacks--;
-      this.#scheduler.unreference();
+      this.scheduler.unreference();
       this.#runner.runCallback(callback);
     }
     // Where the runtime flushes by itself, settling is a tick of its own, and lets the next turn come.
-    if (this.#callsSettle) this.#scheduler.ask();
+    if (this.#callsSettle) this.scheduler.ask();
   };
 
   readonly #settle = (): void => {
-    this.#handlers.settle();
+    for (const part of this.#parts) part.settle();
+    this.handlers.settle();
     this.#lifecycle.settle();
   };
 
   #checkOpen(what: string): void {
-    if (this.#scheduler.closed) throw new IOLoopError('ERR_IOLOOP_CLOSED', `${what}() of a closed loop`);
+    if (this.scheduler.closed) throw new IOLoopError('ERR_IOLOOP_CLOSED', `${what}() of a closed loop`);
   }
 }
 

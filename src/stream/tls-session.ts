@@ -73,7 +73,7 @@ export class TlsSession {
     });
     socket.on('error', (error) => this.#fail(error));
     // Without its end and without an error: the transport was closed under it.
-    socket.on('close', () => this.#ended || this.#fail(connectionReset()));
+    socket.on('close', () => this.#ended || this.#fail(connectionReset('the stream was closed under TLS')));
   }
 
   /**
@@ -90,6 +90,7 @@ export class TlsSession {
       const servername = options.servername ?? (host === undefined || isIP(host) !== 0 ? '' : host);
       const socket = tls().connect({ ...options, servername, socket: duplex });
       socket.once('secureConnect', () => secured(socket)).on('error', failed);
+      socket.once('close', () => failed(connectionReset('the stream was closed under the TLS handshake')));
     });
   }
 
@@ -124,7 +125,7 @@ export class TlsSession {
     const timer =
       timeoutMs < Number.POSITIVE_INFINITY ? duplex.stream.loop.callLater(timeoutMs, onTimeout) : null;
 
-    duplex.on('error', failed).once('close', () => failed(connectionReset()));
+    duplex.on('error', failed).once('end', () => failed(connectionReset('the peer left the TLS handshake')));
     signal?.addEventListener('abort', onAbort);
     if (signal?.aborted) {
       onAbort();
@@ -240,6 +241,6 @@ function explain(error: Error, socket: unknown): Error {
     : error;
 }
 
-function connectionReset(): SystemError {
-  return new SystemError(-constants.errno.ECONNRESET, 'read');
+function connectionReset(detail: string): SystemError {
+  return new SystemError(-constants.errno.ECONNRESET, 'read', { detail });
 }

@@ -1,0 +1,422 @@
+import type { TlsOptions } from 'node:tls';
+import type { Address } from '../address.ts';
+import {
+  checkFd,
+  checkFunction,
+  checkInteger,
+  checkMilliseconds,
+  checkOptions,
+  invalidArgument,
+} from '../arguments.ts';
+import { type Deferred, deferred } from '../deferred.ts';
+import { isPromise } from '../entry-runner.ts';
+import { IOLoopError } from '../errors.ts';
+import type { IOLoop } from '../ioloop.ts';
+import type { LoopPart } from '../loop-part.ts';
+import { addon, closeStream } from '../native.ts';
+import { explain } from '../native-error.ts';
+import type { StreamOwner } from '../stream/base-stream.ts';
+import { IOStream, setUp } from '../stream/io-stream.ts';
+import { type StreamOptions, type StreamSettings, streamSettings } from '../stream/stream-options.ts';
+import { Handshakes } from './handshakes.ts';
+import { Listener, type ListenerOwner, type ShedReason } from './listener.ts';
+
+/** Why a client was not served, or no longer. */
+export type DropReason = ShedReason | 'memory' | 'refused' | 'handshake';
+
+/** What a server allows its clients, and whom it tells. */
+export interface ServerOptions extends StreamOptions {
+  /** Connections at a time; further clients are closed at once. By default as many as there are descriptors. */
+  maxConnections?: number | undefined;
+  /** Whether to serve a client; false, a promise of it, a throw: it is closed. */
+  verifyRequest?: ((address: Address) => boolean | Promise<boolean>) | undefined;
+  /** TLS from the first byte; the handler is called after the handshake. */
+  tls?: TlsOptions | undefined;
+  /** How long a handshake may take; 10,000. */
+  handshakeTimeoutMs?: number | undefined;
+  /** What a handler threw or rejected with; by default one line on stderr. */
+  onError?: ((error: unknown, stream: IOStream) => void) | undefined;
+  /** A client was closed unserved, or ended for want of memory. */
+  onDrop?: ((reason: DropReason, address: Address | null) => void) | undefined;
+}
+
+/**
+ * Serves one connection. While its promise is pending the stream is its; then the stream is closed,
+ * unless somebody reads it, or it was detached or handed on.
+ */
+export type StreamHandler = (stream: IOStream, address: Address) => void | Promise<void>;
+
+const DEFAULT_GRACE_MS = 30_000;
+const DEFAULT_HANDSHAKE_MS = 10_000;
+
+/** What {@link TCPServer} and {@link UnixServer} have in common: all but where they listen. */
+export abstract class StreamServer implements LoopPart, ListenerOwner, StreamOwner<IOStream> {
+  /** @internal */
+  readonly settings: StreamSettings;
+  readonly #handler: StreamHandler;
+  readonly #options: ServerOptions;
+  readonly #maxConnections: number;
+  readonly #listeners: Listener[] = [];
+  readonly #handshakes: Handshakes;
+  #connections = 0;
+  #shed = 0;
+  #referenced = true;
+  #attached = false;
+  #closed: Deferred | null = null;
+
+  /** @throws `ERR_IOLOOP_INVALID_ARGUMENT`; what node:tls says of bad keys and certificates. */
+  protected constructor(handler: StreamHandler, options: ServerOptions | undefined) {
+    checkFunction(handler, 'handler');
+    this.settings = streamSettings(options);
+    this.#handler = handler;
+    this.#options = { ...options };
+    const { maxConnections = Number.POSITIVE_INFINITY, handshakeTimeoutMs = DEFAULT_HANDSHAKE_MS } =
+      this.#options;
+    if (maxConnections !== Number.POSITIVE_INFINITY)
+      checkInteger(maxConnections, 'options.maxConnections', 0, Number.MAX_SAFE_INTEGER);
+    checkMilliseconds(handshakeTimeoutMs, 'options.handshakeTimeoutMs');
+    for (const name of ['verifyRequest', 'onError', 'onDrop'] as const)
+      if (this.#options[name] !== undefined) checkFunction(this.#options[name], `options.${name}`);
+    this.#maxConnections = maxConnections;
+    this.#handshakes = new Handshakes(this.settings.loop, handshakeTimeoutMs);
+    if (this.#options.tls !== undefined) this.setTls(this.#options.tls);
+  }
+
+  /** Where it listens. */
+  get addresses(): readonly Address[] {
+    return this.#listeners.map(({ address }) => address);
+  }
+
+  /** How many connections are open, those that are being closed included. */
+  get connections(): number {
+    return this.#connections;
+  }
+
+  /**
+   * Accepts from a socket that listens already: systemd's (sd_listen_fds(3), {@link listenFds}), or an
+   * inherited one. Takes it over.
+   *
+   * @throws SystemError ENOTSOCK, EINVAL: it does not listen; EBADF.
+   */
+  async listenFd(fd: number): Promise<Address> {
+    checkFd(fd);
+    this.checkListening();
+    explain({ detail: `fd ${fd}` }, () => addon().adoptListener(fd));
+    return this.listenOn(fd).address;
+  }
+
+  /**
+   * Serves a stream that somebody else accepted, sniffed or decrypted; the handler is called as for a
+   * client of its own. With `tls` a stream that is not encrypted is, and what is unread of it is the
+   * beginning of the handshake.
+   */
+  adopt(stream: IOStream): void {
+    if (!(stream instanceof IOStream)) throw invalidArgument('stream', 'an IOStream', stream);
+    if (stream.loop !== this.settings.loop)
+      throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the stream lives on another loop');
+    this.#checkOpen();
+    this.#attach();
+    this.#connections++;
+    stream.owner = this;
+    this.#secureAndServe(stream, stream.remote);
+  }
+
+  /** New certificates, or TLS at all, for connections from now on. */
+  setTls(options: TlsOptions): void {
+    checkOptions(options ?? null);
+    this.#handshakes.setContext(options);
+  }
+
+  /** Accepts no more. Idempotent. */
+  stop(): void {
+    for (const listener of this.#listeners.splice(0)) {
+      listener.stop();
+      this.#shed += listener.shed;
+      this.stopped(listener.address);
+    }
+  }
+
+  /**
+   * Accepts no more, closes the connections that are idle, gives the others `graceMs` (30,000) to
+   * finish what they are at, then aborts them. Settles when all are gone. Idempotent.
+   */
+  close(options?: { graceMs?: number | undefined } | number): Promise<void> {
+    const given = typeof options === 'number' ? { graceMs: options } : options;
+    checkOptions(given);
+    const { graceMs = DEFAULT_GRACE_MS } = given ?? {};
+    checkMilliseconds(graceMs, 'options.graceMs');
+    if (this.#closed !== null) return this.#closed.promise;
+    this.#closed = deferred();
+    this.stop();
+    this.#handshakes.abort();
+    const timer = this.settings.loop.callLater(graceMs, () => this.#abortAll());
+    void this.#closed.promise.then(() => timer.cancel());
+    this.#closeIdle();
+    this.#finishIfEmpty();
+    return this.#closed.promise;
+  }
+
+  /** Keeps the process alive while it listens: the default. */
+  ref(): this {
+    return this.#setReferenced(true);
+  }
+
+  /** Does not keep the process alive by listening; its connections do. */
+  unref(): this {
+    return this.#setReferenced(false);
+  }
+
+  /** {@link close} */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  // ---- for those who listen
+
+  /** Accepts from `fd`, which is taken over. */
+  protected listenOn(fd: number): Listener {
+    const listener = new Listener(this.settings.loop, fd, this);
+    // Accepted sockets inherit what is set here, on Linux (tcp(7)).
+    setUp(fd, this.settings, listener.address);
+    this.#attach();
+    if (!this.#referenced) listener.unref();
+    this.#listeners.push(listener);
+    return listener;
+  }
+
+  /** @throws `ERR_IOLOOP_CLOSED`. */
+  protected checkListening(): void {
+    this.#checkOpen();
+  }
+
+  /** It no longer listens at `address`. */
+  protected stopped(_address: Address): void {}
+
+  /** What resolves names: Node's `dns.lookup` unless the options say otherwise. */
+  protected get loop(): IOLoop {
+    return this.settings.loop;
+  }
+
+  // ---- ListenerOwner
+
+  /** @internal */
+  hasRoom(): boolean {
+    return this.#connections < this.#maxConnections;
+  }
+
+  /** @internal */
+  onConnection(fd: number, remote: Address): void {
+    const { verifyRequest } = this.#options;
+    const verdict = verifyRequest === undefined || this.#verify(verifyRequest, remote);
+    if (verdict === false) {
+      closeStream(fd);
+      this.onDrop('refused', remote);
+      return;
+    }
+    const stream = this.#open(fd, remote);
+    if (verdict === true) this.#secureAndServe(stream, remote);
+    else void this.#serveIf(verdict, stream, remote);
+  }
+
+  /** @internal */
+  onDrop(reason: DropReason, address: Address | null): void {
+    this.#options.onDrop?.(reason, address);
+  }
+
+  /** @internal What has no stream to be said of. */
+  onError(error: unknown): void {
+    this.settings.loop.scheduler.caught(error);
+  }
+
+  // ---- StreamOwner
+
+  /** @internal */
+  streamFailed(stream: IOStream, error: unknown): void {
+    // A client that left is no error.
+    if (IOLoopError.is(error, 'ERR_IOLOOP_STREAM_CLOSED') && 'stream' in error && error.stream === stream)
+      return;
+    const { onError = printError } = this.#options;
+    try {
+      onError(error, stream);
+    } catch (thrown) {
+      this.onError(thrown);
+    }
+  }
+
+  /** @internal */
+  streamEvicted(stream: IOStream): void {
+    this.onDrop('memory', stream.remote);
+  }
+
+  /** @internal */
+  streamClosed(stream: IOStream): void {
+    // The stream below it is still there, and is the one that is counted.
+    if (stream.encrypted) return;
+    this.#connections--;
+    this.#finishIfEmpty();
+  }
+
+  // ---- LoopPart
+
+  /** @internal */
+  settle(): void {
+    if (this.#closed !== null) this.#closeIdle();
+  }
+
+  /** @internal */
+  abort(): void {
+    this.stop();
+    this.#abortAll();
+    this.settings.loop.detach(this);
+  }
+
+  /** @internal */
+  measure(metrics: { acceptsShed: number }): void {
+    metrics.acceptsShed += this.#shed;
+    for (const { shed } of this.#listeners) metrics.acceptsShed += shed;
+  }
+
+  #open(fd: number, remote: Address): IOStream {
+    try {
+      if (process.platform !== 'linux') setUp(fd, this.settings, remote);
+      const stream = new IOStream(fd, this.settings, remote);
+      stream.owner = this;
+      this.#connections++;
+      return stream;
+    } catch (error) {
+      closeStream(fd);
+      throw error;
+    }
+  }
+
+  #verify(
+    verifyRequest: (address: Address) => boolean | Promise<boolean>,
+    remote: Address,
+  ): boolean | Promise<boolean> {
+    try {
+      const verdict = verifyRequest(remote);
+      return isPromise(verdict) ? verdict : verdict === true;
+    } catch (error) {
+      this.onError(error);
+      return false;
+    }
+  }
+
+  async #serveIf(verdict: Promise<boolean>, stream: IOStream, remote: Address): Promise<void> {
+    stream.hold();
+    let verified = false;
+    try {
+      verified = (await verdict) === true;
+    } catch (error) {
+      this.streamFailed(stream, error);
+    }
+    stream.release();
+    if (stream.closed) return;
+    if (verified) {
+      this.#secureAndServe(stream, remote);
+      return;
+    }
+    stream.abort();
+    this.onDrop('refused', remote);
+  }
+
+  #secureAndServe(stream: IOStream, remote: Address): void {
+    if (this.#handshakes.isOn && !stream.encrypted) void this.#serveSecured(stream, remote);
+    else this.#serve(stream, remote);
+  }
+
+  async #serveSecured(plain: IOStream, remote: Address): Promise<void> {
+    try {
+      const stream = await this.#handshakes.secure(plain);
+      stream.owner = this;
+      plain.owner = this.#carriers;
+      this.#serve(stream, remote);
+    } catch {
+      plain.abort();
+      if (this.#closed === null) this.onDrop('handshake', remote);
+    }
+  }
+
+  /** Streams that carry a TLS stream: that is the one that is served and closed. */
+  readonly #carriers: StreamOwner<IOStream> = {
+    streamFailed: (stream, error) => this.streamFailed(stream, error),
+    streamEvicted: (stream) => this.streamEvicted(stream),
+    streamClosed: (stream) => this.streamClosed(stream),
+  };
+
+  #serve(stream: IOStream, remote: Address): void {
+    try {
+      const result = this.#handler(stream, remote);
+      if (!isPromise(result)) return;
+      stream.hold();
+      Promise.resolve(result).then(
+        () => this.#served(stream),
+        (error: unknown) => {
+          stream.release();
+          this.#failed(stream, error);
+        },
+      );
+    } catch (error) {
+      this.#failed(stream, error);
+    }
+  }
+
+  /** The handler is done: so is the stream, unless somebody has it. */
+  #served(stream: IOStream): void {
+    stream.release();
+    if (!stream.isRead && stream.owner === this) void stream.close();
+  }
+
+  #failed(stream: IOStream, error: unknown): void {
+    this.streamFailed(stream, error);
+    void stream.close(error instanceof Error ? error : undefined);
+  }
+
+  #closeIdle(): void {
+    for (const stream of this.settings.streams.ownedBy(this)) if (stream.isIdle) void stream.close();
+  }
+
+  #abortAll(): void {
+    for (const owner of [this, this.#carriers])
+      for (const stream of this.settings.streams.ownedBy(owner)) stream.abort();
+  }
+
+  #finishIfEmpty(): void {
+    if (this.#closed === null || this.#connections > 0) return;
+    this.#closed.resolve();
+    this.settings.loop.detach(this);
+    this.#attached = false;
+  }
+
+  #attach(): void {
+    if (!this.#attached) this.settings.loop.attach(this);
+    this.#attached = true;
+  }
+
+  #setReferenced(referenced: boolean): this {
+    this.#referenced = referenced;
+    for (const listener of this.#listeners) {
+      if (referenced) listener.ref();
+      else listener.unref();
+    }
+    return this;
+  }
+
+  #checkOpen(): void {
+    if (this.#closed !== null) throw new IOLoopError('ERR_IOLOOP_CLOSED', 'the server is closed');
+  }
+}
+
+/** One line, which names the client. */
+function printError(error: unknown, stream: IOStream): void {
+  const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  console.error(`ioloop: the handler of ${remoteOf(stream)} failed: ${what.replaceAll('\n', ' ')}`);
+}
+
+function remoteOf(stream: IOStream): string {
+  try {
+    return stream.remote.toString() || 'a local client';
+  } catch {
+    return 'a client that has left';
+  }
+}

@@ -1,0 +1,373 @@
+import type { LookupFunction } from 'node:net';
+import type { ConnectionOptions, TlsOptions } from 'node:tls';
+import { type Address, toAddress } from '../address.ts';
+import { checkFd, checkMilliseconds, checkOptions, invalidArgument } from '../arguments.ts';
+import { IOLoopError } from '../errors.ts';
+import { Interest, Ready } from '../interest.ts';
+import type { WaitOptions } from '../ioloop.ts';
+import {
+  abortStream,
+  addon,
+  closeStream,
+  recv,
+  send,
+  sendFile,
+  sendVector,
+  shutdownStream,
+  unreadBytes,
+  unsentBytes,
+} from '../native.ts';
+import { explain } from '../native-error.ts';
+import { EAGAIN } from '../raw.ts';
+import { BaseIOStream } from './base-stream.ts';
+import { type DialTarget, dial } from './dial.ts';
+import { toDuplex } from './duplex.ts';
+import { type OutgoingFile, sendThroughMemory } from './outgoing-file.ts';
+import type { Chunk } from './read-buffer.ts';
+import { getOption, setKeepAlive, setOption } from './socket-options.ts';
+import { type StreamOptions, type StreamSettings, streamSettings } from './stream-options.ts';
+import { createServerContext, TlsServerContext, TlsSession } from './tls-session.ts';
+import { checkWait } from './wait.ts';
+
+/** A stream is closed, and what was asked of it cannot be. `cause` says what ended it, none after a clean end. */
+export class StreamClosedError extends IOLoopError {
+  override readonly name = 'StreamClosedError';
+  /** Which one. */
+  readonly stream: IOStream;
+
+  constructor(stream: IOStream, message: string, cause: Error | null) {
+    super('ERR_IOLOOP_STREAM_CLOSED', message, cause === null ? undefined : { cause });
+    this.stream = stream;
+  }
+}
+
+/** Whom to connect to; see {@link IOStream.connect}. */
+export type ConnectTarget = DialTarget;
+
+/** How to connect. `timeoutMs` is 30,000 by default, and covers the lookup and the TLS handshake. */
+export interface ConnectOptions extends StreamOptions, WaitOptions {
+  /** Resolves names in place of `dns.lookup`. */
+  lookup?: LookupFunction | undefined;
+  /** TLS from the first byte; `true`: by Node's defaults. */
+  tls?: ConnectionOptions | true | undefined;
+}
+
+/** How to secure a stream; see {@link IOStream.startTls}. */
+export type StartTlsOptions = (({ server: true } & TlsOptions) | ({ server?: false } & ConnectionOptions)) &
+  WaitOptions;
+
+/**
+ * A TCP or Unix socket with framed reads and buffered writes.
+ *
+ * One reader at a time; what is written in a turn leaves together; memory and time are bounded by its
+ * options, whatever the peer does.
+ */
+export class IOStream extends BaseIOStream<IOStream> {
+  #remote: Address | null;
+
+  /** @internal Takes `fd` over once it returns. */
+  constructor(
+    fd: number,
+    settings: StreamSettings,
+    remote: Address | null,
+    interest: number = Interest.READ,
+  ) {
+    super(fd, settings, interest);
+    this.#remote = remote;
+  }
+
+  /**
+   * Connects to a name, an IP address or a path, whichever address of a name answers first.
+   *
+   * @throws SystemError of connect(2) or of the lookup, TimeoutError, AbortError, what node:tls says.
+   */
+  static async connect(target: ConnectTarget, options?: ConnectOptions): Promise<IOStream> {
+    const settings = streamSettings(options);
+    const { lookup, tls, signal, timeoutMs = 30_000 } = options ?? {};
+    if (tls !== undefined && tls !== true && (typeof tls !== 'object' || tls === null))
+      throw invalidArgument('options.tls', 'options of tls.connect() or true', tls);
+    const deadline = settings.loop.time() + timeoutMs;
+    const { fd, remote } = await dial(settings.loop, target, { lookup, signal, timeoutMs });
+    const stream = openOrClose(fd, settings, remote);
+    if (tls === undefined) return stream;
+    const host = 'path' in target ? undefined : (target.host ?? 'localhost');
+    const left = Math.max(0, deadline - settings.loop.time());
+    return stream.startTls({ host, ...(tls === true ? {} : tls), signal, timeoutMs: left });
+  }
+
+  /**
+   * A stream over a connected socket, which is the stream's once this returns.
+   *
+   * @param options `unread`: what was received before, to be read first.
+   * @throws SystemError ENOTSOCK, ENOTCONN, EINVAL: no stream socket; EBADF.
+   */
+  static fromFd(fd: number, options?: StreamOptions & { unread?: Uint8Array | undefined }): IOStream {
+    checkFd(fd);
+    const settings = streamSettings(options);
+    const unread = options?.unread;
+    if (unread !== undefined && !(unread instanceof Uint8Array))
+      throw invalidArgument('options.unread', 'a Uint8Array', unread);
+    explain({ detail: `fd ${fd}` }, () => addon().adoptSocket(fd));
+    const stream = new IOStream(fd, settings, null);
+    setUp(fd, settings, stream.remote);
+    if (unread !== undefined) stream.unshift(unread);
+    return stream;
+  }
+
+  /**
+   * Shakes hands over this stream, from now on the new one's: as the client, or with `server: true` as
+   * the server. What was written before goes out first.
+   *
+   * @throws `ERR_IOLOOP_INVALID_STATE` while plaintext is unread: it might have been put there to be
+   *   taken for what came encrypted (STARTTLS injection, CVE-2011-0411). TimeoutError, AbortError, what
+   *   node:tls says; the stream is closed then.
+   */
+  async startTls(options: StartTlsOptions): Promise<IOStream> {
+    checkOptions(options ?? null);
+    checkWait(options);
+    if (this.bytesBuffered > 0)
+      throw new IOLoopError(
+        'ERR_IOLOOP_INVALID_STATE',
+        `${this.bytesBuffered} bytes of plaintext are unread`,
+      );
+    const { signal, timeoutMs } = options;
+    const how = options.server === true ? createServerContext(options) : options;
+    return this.secure(how, { signal, timeoutMs });
+  }
+
+  /** @internal {@link startTls}, where the server's context is made; what is unread is the handshake's. */
+  async secure(tls: TlsServerContext | ConnectionOptions, wait: WaitOptions): Promise<IOStream> {
+    if (this.closed) throw this.closedError('a closed stream cannot be secured', this.error);
+    if (this.isRead) throw new IOLoopError('ERR_IOLOOP_READ_PENDING', 'somebody reads the stream already');
+    const duplex = toDuplex(this);
+    const session =
+      tls instanceof TlsServerContext
+        ? await TlsSession.server(duplex, tls, wait)
+        : await TlsSession.client(duplex, tls, wait);
+    return new SecureIOStream(this, session);
+  }
+
+  /**
+   * Gives the descriptor away, with what was received and not read: to another loop, process or
+   * library. The stream is over, and says so by {@link whenClosed} alone.
+   *
+   * @throws `ERR_IOLOOP_INVALID_STATE` while bytes are queued, a read waits, or under TLS.
+   */
+  detach(): { fd: number; unread: Chunk } {
+    const { fd, unread } = this.giveUp();
+    addon().releaseStream(fd);
+    return { fd, unread };
+  }
+
+  /** Whether small segments leave at once (TCP_NODELAY, tcp(7)). */
+  setNoDelay(on: boolean): void {
+    if (typeof on !== 'boolean') throw invalidArgument('on', 'a boolean', on);
+    setOption(this.#open, 'TCP_NODELAY', on);
+  }
+
+  /** Has the kernel probe a peer that was silent for `idleMs`, rounded up to seconds; false: never (SO_KEEPALIVE). */
+  setKeepAlive(idleMs: number | false): void {
+    if (idleMs !== false) checkMilliseconds(idleMs, 'idleMs');
+    setKeepAlive(this.#open, idleMs === false ? 0 : idleMs);
+  }
+
+  /** What the kernel knows of the connection: `rttUs`, `sendCwnd`, `retransTotal` ... (TCP_INFO, tcp(7)). */
+  tcpInfo(): Readonly<Record<string, number>> {
+    return explain({ detail: `fd ${this.fd}` }, () => addon().tcpInfo(this.#open));
+  }
+
+  /** Sets a socket option, by its name ('SO_RCVBUF', 'TCP_NODELAY') or by level, number and bytes (setsockopt(2)). */
+  setOption(name: string, value: number | boolean | string): void;
+  setOption(level: number, name: number, value: Uint8Array): void;
+  setOption(nameOrLevel: string | number, valueOrName: number | boolean | string, bytes?: Uint8Array): void {
+    setOption(this.#open, nameOrLevel, valueOrName, bytes);
+  }
+
+  /** A socket option as a number (getsockopt(2)). */
+  getOption(name: string): number {
+    return getOption(this.#open, name);
+  }
+
+  /** Where the socket is bound. */
+  get local(): Address {
+    return toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().socketAddress(this.#open)));
+  }
+
+  /** Whom it is, or was, connected to. */
+  get remote(): Address {
+    this.#remote ??= toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().peerAddress(this.#open)));
+    return this.#remote;
+  }
+
+  /** Whether what is sent is encrypted. */
+  get encrypted(): boolean {
+    return false;
+  }
+
+  /** What ALPN agreed on (RFC 7301), null: nothing. */
+  get alpnProtocol(): string | null {
+    return null;
+  }
+
+  get #open(): number {
+    if (this.fd < 0) throw this.closedError('the stream is closed', this.error);
+    return this.fd;
+  }
+
+  protected override get self(): IOStream {
+    return this;
+  }
+  protected override readFromFd(target: Uint8Array): number {
+    return recv(this.fd, target);
+  }
+  protected override writeToFd(source: Uint8Array, start: number, end: number): number {
+    return send(this.fd, source, start, end - start);
+  }
+  protected override writeViewsToFd(views: readonly Uint8Array[], skip: number): number {
+    return sendVector(this.fd, views, 0, views.length, skip);
+  }
+  protected override sendFileToFd(file: OutgoingFile, most: number): number {
+    return sendFile(this.fd, file.fd, file.offset, most);
+  }
+  protected override shutdownFd(): void {
+    // ENOTCONN: the peer has reset the connection, and reading will say so.
+    shutdownStream(this.fd);
+  }
+  protected override closeFd(abort: boolean): void {
+    if (abort) abortStream(this.fd);
+    else closeStream(this.fd);
+  }
+  protected override mustLinger(): boolean {
+    return unreadBytes(this.fd) > 0 || unsentBytes(this.fd) > 0;
+  }
+  protected override closedError(message: string, cause: Error | null): StreamClosedError {
+    return new StreamClosedError(this, message, cause);
+  }
+}
+
+/** The stream that {@link IOStream.startTls} makes: what goes over the plain one is encrypted. */
+class SecureIOStream extends IOStream {
+  readonly #plain: IOStream;
+  readonly #session: TlsSession;
+  #interest = 0;
+
+  constructor(plain: IOStream, session: TlsSession) {
+    super(plain.fd, plain.settings, plain.remote, 0);
+    this.#plain = plain;
+    this.#session = session;
+    session.onReady = (events) => this.#ready(events);
+    this.startReading();
+  }
+
+  override get encrypted(): boolean {
+    return true;
+  }
+
+  override get alpnProtocol(): string | null {
+    return this.#session.alpnProtocol;
+  }
+
+  override get whenClosed(): Promise<void> {
+    return super.whenClosed.then(() => this.#plain.whenClosed);
+  }
+
+  override ref(): this {
+    this.#plain.ref();
+    return super.ref();
+  }
+
+  override unref(): this {
+    this.#plain.unref();
+    return super.unref();
+  }
+
+  override get bytesQueued(): number {
+    return super.bytesQueued + this.#session.unflushed;
+  }
+
+  override async flush(options?: WaitOptions): Promise<void> {
+    await super.flush(options);
+    await this.#plain.flush(options);
+  }
+
+  override detach(): never {
+    throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'a stream under TLS cannot be detached');
+  }
+
+  override secure(): Promise<never> {
+    return Promise.reject(new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the stream is under TLS already'));
+  }
+
+  /** As a descriptor is watched: what is ready by then is told again. */
+  protected override setInterest(interest: number): void {
+    const wanted = interest & ~this.#interest;
+    this.#interest = interest;
+    if (wanted !== 0 && !this.loop.scheduler.closed) this.loop.addCallback(() => this.#ready(wanted));
+  }
+  protected override forgetFd(): void {
+    this.#interest = 0;
+  }
+  protected override get readsInPieces(): boolean {
+    return true;
+  }
+  protected override readMore(): void {
+    this.loop.addCallback(() => this.#ready(Ready.READ));
+  }
+  protected override readFromFd(target: Uint8Array): number {
+    return this.#session.read(target) ?? this.#refusal;
+  }
+  protected override writeToFd(source: Uint8Array, start: number, end: number): number {
+    return this.#session.write(source.subarray(start, end)) ?? this.#refusal;
+  }
+  protected override writeViewsToFd(views: readonly Uint8Array[], skip: number): number {
+    return this.#session.write(Buffer.concat(views).subarray(skip)) ?? this.#refusal;
+  }
+  protected override sendFileToFd(file: OutgoingFile, most: number): number {
+    return sendThroughMemory(file, most, (bytes) => this.writeToFd(bytes, 0, bytes.length));
+  }
+  protected override errorOf(result: number, call: string): Error {
+    return this.#session.error ?? super.errorOf(result, call);
+  }
+  protected override shutdownFd(): void {
+    this.#session.shutdown();
+  }
+  protected override closeFd(abort: boolean): void {
+    const { socket } = this.#session;
+    if (abort || socket.destroyed) this.#plain.abort();
+    else socket.end(() => this.#plain.close());
+  }
+  protected override mustLinger(): boolean {
+    return false;
+  }
+
+  /** What a read or write that did nothing answers. */
+  get #refusal(): number {
+    return this.#session.error === null ? EAGAIN : FAILED;
+  }
+
+  #ready(events: number): void {
+    const told = events & (this.#interest | Ready.ERROR);
+    if (told !== 0 && this.fd >= 0) this.ready(this.fd, told);
+  }
+}
+
+/** No errno: the session knows what failed. */
+const FAILED = -1;
+
+/** A stream over a descriptor that was just connected. */
+function openOrClose(fd: number, settings: StreamSettings, remote: Address): IOStream {
+  try {
+    setUp(fd, settings, remote);
+    return new IOStream(fd, settings, remote);
+  } catch (error) {
+    closeStream(fd);
+    throw error;
+  }
+}
+
+/** Sets what `settings` say of the socket. Accepted ones have it from their listener where the system does that. */
+export function setUp(fd: number, settings: StreamSettings, remote: Address): void {
+  if (remote.family === 'Unix') return;
+  if (settings.noDelay) setOption(fd, 'TCP_NODELAY', true);
+  if (settings.keepAliveMs > 0) setKeepAlive(fd, settings.keepAliveMs);
+}

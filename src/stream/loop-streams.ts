@@ -1,0 +1,243 @@
+import { LimitError } from '../errors.ts';
+import type { HandlerTable } from '../handler.ts';
+import type { IOLoop } from '../ioloop.ts';
+import type { LoopPart } from '../loop-part.ts';
+import type { Scheduler } from '../scheduler.ts';
+import { memoryBudget } from './memory-budget.ts';
+import type { Chunk } from './read-buffer.ts';
+import { NEVER, TICK_MS, TimeoutWheel, type WheelEntry } from './timeout-wheel.ts';
+import { WriteQueue } from './write-queue.ts';
+
+/** Bytes that one receive takes at most. */
+const SLAB_SIZE = 64 * 1024;
+/** Emptied queues that are kept, each with its buffer. */
+const MAX_SPARE_QUEUES = 256;
+
+/** What a loop does to the streams that live on it. */
+export interface LiveStream {
+  /** The server that looks after it, and ends it. */
+  readonly owner: object | null;
+  /** Whether nothing is under way on it. */
+  readonly isIdle: boolean;
+  /** Received bytes that wait. */
+  readonly bytesBuffered: number;
+  /** Bytes of its own that it holds: received, or copied to be sent. */
+  readonly bytesHeld: number;
+  /** Bytes that wait to be sent. */
+  readonly bytesQueued: number;
+  /** Does what it put off until now. */
+  settle(): void;
+  /** Makes a last attempt to send what is queued; the process ends. */
+  sendLast(): void;
+  /** Stops and starts taking bytes in for want of memory. */
+  holdForMemory(hold: boolean): void;
+  /** Ends it in order. */
+  close(): Promise<void>;
+  abort(error?: Error): void;
+  /** Ends it for want of memory. */
+  evict(error: Error): void;
+}
+
+/** What the streams of one loop share: the slab they receive into, spare queues, the wheel, the turn's work. */
+export class LoopStreams implements LoopPart, WheelEntry {
+  readonly loop: IOLoop;
+  readonly scheduler: Scheduler;
+  readonly handlers: HandlerTable;
+  readonly wheel: TimeoutWheel;
+  /** Received bytes that wait, of all. */
+  bytesBuffered = 0;
+  /** Bytes that wait to be sent, of all. */
+  bytesQueued = 0;
+  wheelTick: number = NEVER;
+  readonly #live = new Set<LiveStream>();
+  #slab: Chunk = Buffer.allocUnsafeSlow(SLAB_SIZE);
+  #unsettled: LiveStream[] = [];
+  readonly #spareQueues: WriteQueue[] = [];
+  readonly #held = new Set<LiveStream>();
+  #whenNone: (() => void) | null = null;
+
+  /** Those of `loop`. */
+  static of(loop: IOLoop): LoopStreams {
+    let streams = all.get(loop);
+    if (streams === undefined) {
+      streams = new LoopStreams(loop);
+      all.set(loop, streams);
+    }
+    return streams;
+  }
+
+  private constructor(loop: IOLoop) {
+    this.loop = loop;
+    this.scheduler = loop.scheduler;
+    this.handlers = loop.handlers;
+    this.wheel = new TimeoutWheel(loop);
+    memoryBudget.refresh();
+    loop.attach(this);
+    sendLastAtExit(this);
+  }
+
+  /** Takes a stream in. */
+  add(stream: LiveStream): void {
+    this.#live.add(stream);
+  }
+
+  /** The stream's descriptor is gone. */
+  remove(stream: LiveStream): void {
+    this.#live.delete(stream);
+    this.#held.delete(stream);
+    if (this.#live.size === 0) this.#whenNone?.();
+  }
+
+  /** Those that `owner` looks after. */
+  ownedBy(owner: object): LiveStream[] {
+    return [...this.#live].filter((stream) => stream.owner === owner);
+  }
+
+  /** Has `stream` settled at the end of this turn; outside of one, when the current callback is done. */
+  unsettle(stream: LiveStream): void {
+    this.#unsettled.push(stream);
+    if (this.#unsettled.length === 1) this.scheduler.wantWork();
+  }
+
+  settle(): void {
+    const unsettled = this.#unsettled;
+    if (unsettled.length > 0) {
+      this.#unsettled = [];
+      for (const stream of unsettled) stream.settle();
+    }
+    if (memoryBudget.isHigh || this.#held.size > 0) this.#relieveMemory();
+  }
+
+  /** Where to receive: its bytes are the next receiver's too, unless {@link takeSlab} takes it away. */
+  get slab(): Chunk {
+    return this.#slab;
+  }
+
+  /** The slab is its taker's; there is another. */
+  takeSlab(): Chunk {
+    const slab = this.#slab;
+    this.#slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
+    return slab;
+  }
+
+  takeQueue(): WriteQueue {
+    return this.#spareQueues.pop() ?? new WriteQueue();
+  }
+
+  returnQueue(queue: WriteQueue): void {
+    if (this.#spareQueues.length < MAX_SPARE_QUEUES) this.#spareQueues.push(queue);
+  }
+
+  /** Whether `stream` may receive; if not, it will when there is memory again. */
+  mayReceive(stream: LiveStream): boolean {
+    if (!memoryBudget.isReached) return true;
+    this.#hold(stream);
+    return false;
+  }
+
+  /** What was held back for want of memory has waited for a tick: some go, or all go on. */
+  expire(): number {
+    memoryBudget.refresh();
+    if (memoryBudget.isReached) this.#evict();
+    this.#releaseHeld();
+    return NEVER;
+  }
+
+  sendLast(): void {
+    for (const stream of this.#live) if (stream.bytesQueued > 0) stream.sendLast();
+  }
+
+  async close(graceMs: number): Promise<void> {
+    for (const stream of [...this.#live]) if (stream.owner === null) void stream.close();
+    if (this.#live.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = this.loop.callLater(graceMs, resolve);
+      this.#whenNone = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+  }
+
+  abort(): void {
+    this.sendLast();
+    for (const stream of [...this.#live]) stream.abort();
+    this.settle();
+    this.wheel.close();
+    all.delete(this.loop);
+    sending.delete(this);
+  }
+
+  measure(metrics: { streams: number; bytesBuffered: number; bytesQueued: number }): void {
+    metrics.streams += this.#live.size;
+    metrics.bytesBuffered += this.bytesBuffered;
+    metrics.bytesQueued += this.bytesQueued;
+  }
+
+  #hold(stream: LiveStream): void {
+    if (this.#held.has(stream)) return;
+    this.#held.add(stream);
+    stream.holdForMemory(true);
+    this.wheel.schedule(this, this.wheel.after(TICK_MS));
+  }
+
+  /** Has the largest holders wait while memory runs short; ends some when writes have overdrawn it. */
+  #relieveMemory(): void {
+    if (memoryBudget.used > memoryBudget.limit) this.#evict();
+    if (!memoryBudget.isHigh) {
+      this.#releaseHeld();
+      return;
+    }
+    const largest = largestOf(this.#live, (stream) => (this.#held.has(stream) ? 0 : stream.bytesBuffered));
+    if (largest !== undefined) this.#hold(largest);
+  }
+
+  #releaseHeld(): void {
+    const held = [...this.#held];
+    this.#held.clear();
+    for (const stream of held) stream.holdForMemory(false);
+  }
+
+  #evict(): void {
+    do {
+      const victim =
+        largestOf(this.#live, (stream) => stream.bytesHeld) ??
+        largestOf(this.#live, (stream) => stream.bytesQueued);
+      if (victim === undefined) return;
+      const { limit } = memoryBudget;
+      const message = `the process's streams hold ${memoryBudget.used} of ${limit} bytes, this one most of its own: ${victim.bytesHeld}`;
+      victim.evict(new LimitError('ERR_IOLOOP_MEMORY_BUDGET', message, limit));
+    } while (memoryBudget.isHigh);
+  }
+}
+
+/** Who holds most by `measure`, the oldest of equals; nobody, if none holds anything. */
+function largestOf(
+  streams: Iterable<LiveStream>,
+  measure: (stream: LiveStream) => number,
+): LiveStream | undefined {
+  let largest: LiveStream | undefined;
+  let most = 0;
+  for (const stream of streams) {
+    const held = measure(stream);
+    if (held <= most) continue;
+    largest = stream;
+    most = held;
+  }
+  return largest;
+}
+
+const all = new WeakMap<IOLoop, LoopStreams>();
+const sending = new Set<LoopStreams>();
+let sendsAtExit = false;
+
+/** What is still queued when the process exits gets one more, non-blocking, send. */
+function sendLastAtExit(streams: LoopStreams): void {
+  if (!sendsAtExit) process.once('exit', sendAllLast);
+  sendsAtExit = true;
+  sending.add(streams);
+}
+
+function sendAllLast(): void {
+  for (const streams of sending) streams.sendLast();
+}

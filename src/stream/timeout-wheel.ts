@@ -1,0 +1,87 @@
+import type { IOLoop } from '../ioloop.ts';
+import type { TimerHandle } from '../timer.ts';
+
+/** Milliseconds of a tick: the most that an operation or idle timeout is late. */
+export const TICK_MS = 100;
+/** No check is due. */
+export const NEVER = 0;
+
+/** Something with deadlines. It waits in one place of the wheel at most, and costs that place alone. */
+export interface WheelEntry {
+  /** The tick at which it is looked at next, {@link NEVER}: at none. The wheel's to write. */
+  wheelTick: number;
+  /** Sees to the deadlines that have come by `tick`; the tick of the earliest that has not, or {@link NEVER}. */
+  expire(tick: number): number;
+}
+
+/**
+ * The deadlines of many streams by coarse ticks. Moving one later costs nothing: it is looked at when
+ * its old time comes and put where it belongs then.
+ */
+export class TimeoutWheel {
+  readonly #loop: IOLoop;
+  readonly #slots = new Map<number, WheelEntry[]>();
+  #timer: TimerHandle | null = null;
+  /** The tick that the timer waits for. */
+  #armed = Number.POSITIVE_INFINITY;
+
+  constructor(loop: IOLoop) {
+    this.#loop = loop;
+  }
+
+  /** The tick that has begun. */
+  now(): number {
+    return Math.floor(this.#loop.time() / TICK_MS);
+  }
+
+  /** The first tick that is no earlier than `delayMs` from now. */
+  after(delayMs: number): number {
+    return Math.ceil((this.#loop.time() + delayMs) / TICK_MS);
+  }
+
+  /** Sees to it that `entry` is looked at by `tick`, if it is not sooner already. */
+  schedule(entry: WheelEntry, tick: number): void {
+    if (entry.wheelTick !== NEVER && entry.wheelTick <= tick) return;
+    // Where it waited before it is skipped: its own tick says so.
+    entry.wheelTick = tick;
+    const slot = this.#slots.get(tick);
+    if (slot !== undefined) {
+      slot.push(entry);
+      return;
+    }
+    this.#slots.set(tick, [entry]);
+    if (tick < this.#armed) this.#arm(tick);
+  }
+
+  /** Looks at nobody any more. */
+  close(): void {
+    this.#timer?.cancel();
+    this.#slots.clear();
+  }
+
+  #arm(tick: number): void {
+    this.#armed = tick;
+    const delayMs = tick * TICK_MS - this.#loop.time();
+    if (this.#timer === null) this.#timer = this.#loop.callLater(delayMs, this.#turn).unref();
+    else this.#timer.reschedule(delayMs);
+  }
+
+  readonly #turn = (): void => {
+    const now = this.now();
+    this.#armed = Number.POSITIVE_INFINITY;
+    for (const [tick, slot] of this.#slots) {
+      if (tick > now) continue;
+      this.#slots.delete(tick);
+      for (const entry of slot) if (entry.wheelTick === tick) this.#look(entry, now);
+    }
+    let next = Number.POSITIVE_INFINITY;
+    for (const tick of this.#slots.keys()) next = Math.min(next, tick);
+    if (next < this.#armed) this.#arm(next);
+  };
+
+  #look(entry: WheelEntry, now: number): void {
+    entry.wheelTick = NEVER;
+    const next = entry.expire(now);
+    if (next !== NEVER) this.schedule(entry, Math.max(next, now + 1));
+  }
+}
