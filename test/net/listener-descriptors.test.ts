@@ -9,6 +9,7 @@ import { suite, type TestContext } from '../support/suite.ts';
 import { within } from '../support/within.ts';
 
 const SERVER = new URL('scarce-server.ts', import.meta.url);
+const THREADS = new URL('scarce-threads.ts', import.meta.url);
 
 interface Report {
   readonly open: number;
@@ -18,14 +19,14 @@ interface Report {
   readonly port: number;
 }
 
-/** A server in a child that may have 64 descriptors open, and its clients here. */
+/** A server in a child that may have few descriptors open, and its clients here. */
 class ScarceServer {
   readonly #child: RunningChild;
   readonly #answers: AsyncIterator<string>;
   readonly #clients: Socket[] = [];
 
-  constructor(backend: string, defer: TestContext['defer']) {
-    this.#child = startFile(SERVER, { args: [backend], openFiles: 64 });
+  constructor(backend: string, defer: TestContext['defer'], script: URL = SERVER, openFiles = 64) {
+    this.#child = startFile(script, { args: [backend], openFiles });
     const { stdout } = this.#child.process;
     if (stdout === null) throw new Error('the child has no standard output');
     this.#answers = createInterface(stdout)[Symbol.asyncIterator]();
@@ -51,6 +52,11 @@ class ScarceServer {
   async leave(): Promise<void> {
     for (const client of this.#clients.splice(0)) client.destroy();
     while ((await this.report()).open > 0);
+  }
+
+  /** Ends those who have been served so far. */
+  dismiss(): void {
+    for (const client of this.#clients) if (client.bytesRead > 0) client.destroy();
   }
 
   async #knock(port: number): Promise<boolean> {
@@ -101,5 +107,24 @@ for (const backend of IOLoop.backends)
       assert.equal((await server.report()).shed, 0);
       await server.ask('hoard');
       assert.equal(await server.knock(port, 4), Array(4).fill(false));
+    });
+
+    // A thread may take the number that another has freed to shed, so some wait until descriptors are free.
+    test('shares the limit with the listeners of three other threads', async ({ defer }) => {
+      const server = new ScarceServer(backend, defer, THREADS, 160);
+      const { port } = await server.report();
+      let settled = false;
+      const outcomes = server.knock(port, 300).finally(() => {
+        settled = true;
+      });
+      while ((await server.report()).dropped === 0);
+      while (!settled) {
+        server.dismiss();
+        await server.report();
+      }
+      const served = (await outcomes).filter(Boolean).length;
+      assert.is((await server.report()).dropped, 300 - served);
+      await server.leave();
+      assert.equal(await server.knock(port, 8), Array(8).fill(true));
     });
   });
