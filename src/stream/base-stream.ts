@@ -1,4 +1,5 @@
 import { closeSync } from 'node:fs';
+import { constants } from 'node:os';
 import { checkFunction, checkInteger, checkOptions, invalidArgument } from '../arguments.ts';
 import { type Deferred, deferred } from '../deferred.ts';
 import { isPromise } from '../entry-runner.ts';
@@ -89,6 +90,8 @@ const HALF_OPEN = 1048576;
 /** Buffered bytes wait, whoever listens. */
 const NOT_DELIVERING = PAUSED | LISTENER_BUSY | DEAF;
 
+/** The kernel is short of memory for now (send(2)): it takes no more, and tells no better time than EAGAIN's. */
+const ENOBUFS = -constants.errno.ENOBUFS;
 /** Receives of one stream and turn, and bytes sent: no firehose keeps the others waiting. */
 const MAX_RECEIVES = 4;
 const MAX_SENT = 1024 * 1024;
@@ -365,8 +368,8 @@ export abstract class BaseIOStream<Self>
     }
     settings.streams.bytesQueued += output.bytes - before;
     if ((this.#state & BLOCKED) === 0) {
-      if (borrowed !== null || output.bytes > SEND_AT_ONCE) this.#transmit();
-      else this.#unsettle();
+      if (borrowed === null && output.bytes <= SEND_AT_ONCE) this.#unsettle();
+      else if (!this.#transmit()) return quiet(this.#refusal());
     }
     return this.#writtenPromise(output, borrowed);
   }
@@ -405,7 +408,7 @@ export abstract class BaseIOStream<Self>
   async flush(options?: WaitOptions): Promise<void> {
     checkWait(options);
     if ((this.#state & CLOSED) !== 0) throw this.#refusal();
-    if ((this.#state & BLOCKED) === 0) this.#transmit();
+    if ((this.#state & BLOCKED) === 0 && !this.#transmit()) throw this.#refusal();
     const output = this.#output;
     if (output !== null) await waitFor(this.loop, output.flushed(), options, 'flush()');
   }
@@ -416,7 +419,7 @@ export abstract class BaseIOStream<Self>
     if ((this.#state & (ENDING | CLOSING | CLOSED)) !== 0) return quiet(this.#refusal());
     if (data !== undefined) void this.write(data);
     this.#state |= ENDING;
-    if ((this.#state & BLOCKED) === 0) this.#transmit();
+    if ((this.#state & BLOCKED) === 0 && !this.#transmit()) return quiet(this.#refusal());
     return this.#output?.flushed() ?? SETTLED;
   }
 
@@ -1002,17 +1005,20 @@ export abstract class BaseIOStream<Self>
   /** What write() returns: settled when the caller's bytes are free again and the queue is low. */
   #writtenPromise(output: WriteQueue, borrowed: Outgoing | null): Promise<void> {
     if (borrowed !== null && !borrowed.hasLeft) {
-      return borrowed.whenSent().then(() => {
+      const written = borrowed.whenSent().then(() => {
         if (this.bytesQueued > this.settings.highWaterMark) return this.#output?.whenDrained();
         return undefined;
       });
+      // Nobody has to wait for it.
+      written.catch(() => {});
+      return written;
     }
     if (this.#output !== output || output.bytes <= this.settings.highWaterMark) return SETTLED;
     return output.whenDrained();
   }
 
-  /** Sends what the kernel takes. */
-  #transmit(): void {
+  /** Sends what the kernel takes; false: that failed, and the stream is over. */
+  #transmit(): boolean {
     const output = this.#output;
     if (output !== null) {
       const before = output.bytes;
@@ -1021,7 +1027,7 @@ export abstract class BaseIOStream<Self>
       this.#bytesWritten += before - output.bytes;
       if (failed !== null) {
         this.#fail(failed);
-        return;
+        return false;
       }
       if (output.bytes <= this.settings.highWaterMark) output.drained();
       this.#deadlines?.sent(before - output.bytes, output.bytes, this.loop.time());
@@ -1033,6 +1039,7 @@ export abstract class BaseIOStream<Self>
       if ((this.#state & UNREFERENCED) !== 0) this.#keepAlive();
     }
     if (this.#output === null) this.#allSent();
+    return true;
   }
 
   /** Sends the front of `output` until it is empty, the kernel takes no more, or others have their turn. */
@@ -1046,7 +1053,7 @@ export abstract class BaseIOStream<Self>
         );
       const size = front.file !== null ? Math.min(front.file.remaining, left) : front.end - front.start;
       const count = this.#sendFront(output, front, left);
-      if (count === EAGAIN) {
+      if (count === EAGAIN || count === ENOBUFS) {
         this.#blocked();
         return null;
       }
@@ -1150,8 +1157,9 @@ export abstract class BaseIOStream<Self>
 
   /** Receives what came before the failure, as far as the limits go. */
   #salvage(): void {
-    const { slab } = this.settings.streams;
     while (this.#takesMore() && this.bytesBuffered < this.settings.maxBufferSize) {
+      // Each time anew: a receive of many bytes has kept the one before.
+      const { slab } = this.settings.streams;
       const count = this.readFromFd(slab);
       if (count <= 0) return;
       this.#bytesRead += count;
