@@ -26,8 +26,16 @@ export class Sockets {
 
   /** A new connection. */
   pair(): Pair {
-    const near = this.adopt(connectSocket({ path: this.#path }));
-    return [near, this.adopt(acceptSocket(this.#listener))];
+    const [near, far] = this.pairToKeep();
+    return [this.adopt(near), this.adopt(far)];
+  }
+
+  /** A new connection, whose ends are the caller's to close. */
+  pairToKeep(): Pair {
+    const near = connectSocket({ path: this.#path });
+    const far = acceptSocket(this.#listener);
+    if (far < 0) throw new Error(`accept() answered ${far}`);
+    return [near, far];
   }
 
   /** One whose near end has the number `fd`, which has just been closed. */
