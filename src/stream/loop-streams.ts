@@ -85,7 +85,9 @@ export class LoopStreams implements LoopPart, WheelEntry {
   remove(stream: LiveStream): void {
     this.#live.delete(stream);
     this.#held.delete(stream);
-    if (this.#live.size === 0) this.#whenNone?.();
+    if (this.#live.size > 0) return;
+    this.wheel.clear();
+    this.#whenNone?.();
   }
 
   /** Those that `owner` looks after. */
@@ -163,7 +165,7 @@ export class LoopStreams implements LoopPart, WheelEntry {
     this.sendLast();
     for (const stream of [...this.#live]) stream.abort();
     this.settle();
-    this.wheel.close();
+    this.wheel.clear();
     all.delete(this.loop);
     sending.delete(this);
   }

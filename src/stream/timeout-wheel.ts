@@ -53,10 +53,13 @@ export class TimeoutWheel {
     if (tick < this.#armed) this.#arm(tick);
   }
 
-  /** Looks at nobody any more. */
-  close(): void {
-    this.#timer?.cancel();
+  /** Forgets everybody: the timer does not outlive those it is for. */
+  clear(): void {
+    if (this.#slots.size === 0) return;
+    for (const slot of this.#slots.values()) for (const entry of slot) entry.wheelTick = NEVER;
     this.#slots.clear();
+    this.#timer?.cancel();
+    this.#armed = Number.POSITIVE_INFINITY;
   }
 
   #arm(tick: number): void {
