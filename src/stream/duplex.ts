@@ -45,8 +45,8 @@ type Callback = (error?: Error | null) => void;
  * first.
  *
  * `destroy()` does as a socket's does, which hands each write to the kernel at once: what was written
- * still goes out, but no more than `writableHighWaterMark` of it; with more behind, the connection is
- * reset, so that the peer does not take a part for the whole.
+ * still goes out where no more than `writableHighWaterMark` of it is queued. With more behind, the
+ * stream is aborted.
  */
 export class StreamDuplex extends Duplex {
   /** What is adapted; closed with the duplex, and the other way round. */
