@@ -11,15 +11,13 @@ import {
 import { type Deferred, deferred } from '../deferred.ts';
 import { isPromise } from '../entry-runner.ts';
 import { IOLoopError } from '../errors.ts';
-import type { IOLoop } from '../ioloop.ts';
-import type { LoopPart } from '../loop-part.ts';
 import { addon, closeStream } from '../native.ts';
 import { explain } from '../native-error.ts';
 import type { StreamOwner } from '../stream/base-stream.ts';
 import { IOStream, setUp } from '../stream/io-stream.ts';
 import { type StreamOptions, type StreamSettings, streamSettings } from '../stream/stream-options.ts';
 import { Handshakes } from './handshakes.ts';
-import { Listener, type ListenerOwner, type ShedReason } from './listener.ts';
+import { Listener, type ShedReason } from './listener.ts';
 
 /** Why a client was not served, or no longer. */
 export type DropReason = ShedReason | 'memory' | 'refused' | 'handshake';
@@ -50,7 +48,9 @@ const DEFAULT_GRACE_MS = 30_000;
 const DEFAULT_HANDSHAKE_MS = 10_000;
 
 /** What {@link TCPServer} and {@link UnixServer} have in common: all but where they listen. */
-export abstract class StreamServer implements LoopPart, ListenerOwner, StreamOwner<IOStream> {
+// A LoopPart, a ListenerOwner and a StreamOwner, which only the published declarations must not say:
+// these have none of the internal members.
+export abstract class StreamServer {
   /** @internal */
   readonly settings: StreamSettings;
   readonly #handler: StreamHandler;
@@ -191,11 +191,6 @@ export abstract class StreamServer implements LoopPart, ListenerOwner, StreamOwn
 
   /** It no longer listens at `address`. */
   protected stopped(_address: Address): void {}
-
-  /** What resolves names: Node's `dns.lookup` unless the options say otherwise. */
-  protected get loop(): IOLoop {
-    return this.settings.loop;
-  }
 
   // ---- ListenerOwner
 
