@@ -1,0 +1,170 @@
+import * as assert from 'uvu/assert';
+
+import type { IOStream } from '../../src/index.ts';
+import { deliver, type StreamPair, streamKinds, suitePerStream, withPair } from '../support/streams.ts';
+import { within } from '../support/within.ts';
+
+const LIMIT_MS = 30_000;
+
+/** Something to read: what goes over the wire, and what the reads make of it wherever it is split. */
+interface ParseCase {
+  readonly name: string;
+  readonly wire: Buffer;
+  readonly read: (stream: IOStream) => Promise<readonly Buffer[]>;
+  readonly expected: readonly string[];
+}
+
+/** The messages that `wire` consists of, read by `delimiter`. */
+function delimited(delimiter: string, ...messages: readonly string[]): ParseCase {
+  return {
+    name: `readUntil(${JSON.stringify(delimiter)}) of ${JSON.stringify(messages.join('')).slice(0, 40)}`,
+    wire: Buffer.from(messages.join('')),
+    read: (stream) => readEach(messages, () => stream.readUntil(delimiter)),
+    expected: messages,
+  };
+}
+
+function matched(pattern: RegExp, ...messages: readonly string[]): ParseCase {
+  return {
+    name: `readUntilRegex(${pattern})`,
+    wire: Buffer.from(messages.join(''), 'latin1'),
+    read: (stream) => readEach(messages, () => stream.readUntilRegex(pattern)),
+    expected: messages,
+  };
+}
+
+async function readEach(messages: readonly string[], read: () => Promise<Buffer>): Promise<Buffer[]> {
+  const received: Buffer[] = [];
+  for (const _ of messages) received.push(await read());
+  return received;
+}
+
+/** `length` bytes in reads that take what there is. */
+async function readPieces(length: number, read: (left: number) => Promise<Buffer>): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for (let left = length; left > 0; ) {
+    const piece = await read(left);
+    assert.ok(piece.length >= 1 && piece.length <= left, `${piece.length} bytes for a read of 1 to ${left}`);
+    pieces.push(piece);
+    left -= piece.length;
+  }
+  return Buffer.concat(pieces);
+}
+
+async function readInto(stream: IOStream, size: number, partial: boolean): Promise<Buffer> {
+  const target = Buffer.alloc(size);
+  const count = await stream.readInto(target, { partial });
+  if (!partial) assert.is(count, size);
+  return target.subarray(0, count);
+}
+
+const DELIMITER_64 = `${'ab'.repeat(31)}aa`;
+const NULS = '\0\0\0';
+
+const cases: readonly ParseCase[] = [
+  delimited('\n', 'one\n', '\n', 'three\n'),
+  delimited('\r\n', '\r\r\n', '\r\n', 'a\rb\nc\r\n'),
+  delimited('\r\n\r\n', 'head\r\n\r\r\n\r\n', '\r\n\r\n'),
+  delimited('aaab', 'aaaaab', 'aabaaab', 'aaab'),
+  delimited('aab', 'aaab', 'abaab'),
+  delimited('abab', 'abaabab', 'abab'),
+  delimited(NULS, `x${NULS}`, `\0\0y${NULS}`),
+  delimited('€', 'price 3 €', '€'),
+  delimited(DELIMITER_64, `${'ab'.repeat(40)}aa`, DELIMITER_64),
+  {
+    name: 'readUntil(bytes)',
+    wire: Buffer.from([1, 2, 255, 254, 3, 255, 254]),
+    read: (stream) => readEach(['', ''], () => stream.readUntil(Uint8Array.of(255, 254))),
+    expected: ['\x01\x02\xff\xfe', '\x03\xff\xfe'],
+  },
+  matched(/\r?\n\r?\n/, 'GET /\n\n', 'a: b\r\n\r\n'),
+  matched(/;[0-9a-f]{4};/, 'xx;12;;beef;', ';0000;'),
+  matched(/[\x80-\xff]!/, 'caf\xe9!', '\xff!'),
+  {
+    name: 'readBytes(n)',
+    wire: Buffer.from('abcdefghij'),
+    read: async (stream) => [await stream.readBytes(1), await stream.readBytes(6), await stream.readBytes(3)],
+    expected: ['a', 'bcdefg', 'hij'],
+  },
+  {
+    name: 'readBytes(n, partial)',
+    wire: Buffer.from('abcdefghij'),
+    read: async (stream) => [
+      await readPieces(4, (left) => stream.readBytes(left, { partial: true })),
+      await readPieces(6, (left) => stream.readBytes(left, { partial: true })),
+    ],
+    expected: ['abcd', 'efghij'],
+  },
+  {
+    name: 'readInto()',
+    wire: Buffer.from('abcdefghij'),
+    read: async (stream) => [await readInto(stream, 7, false), await readInto(stream, 3, false)],
+    expected: ['abcdefg', 'hij'],
+  },
+  {
+    name: 'readInto(partial)',
+    wire: Buffer.from('abcdefghij'),
+    read: async (stream) => [
+      await readPieces(3, (left) => readInto(stream, left, true)),
+      await readPieces(7, (left) => readInto(stream, left, true)),
+    ],
+    expected: ['abc', 'defghij'],
+  },
+  {
+    name: 'each kind after the other',
+    wire: Buffer.from('line\n5:hello;into--end\r\n\r\n'),
+    read: async (stream) => [
+      await stream.readUntil('\n'),
+      await stream.readUntilRegex(/\d+:/),
+      await stream.readBytes(5),
+      await stream.readBytes(1, { partial: true }),
+      await readInto(stream, 4, false),
+      await stream.readUntil('--'),
+      await stream.readUntil('\r\n\r\n'),
+    ],
+    expected: ['line\n', '5:', 'hello', ';', 'into', '--', 'end\r\n\r\n'],
+  },
+];
+
+/** `wire` in two pieces, at each place, and byte by byte. */
+function* splitsOf(wire: Buffer): Generator<readonly Buffer[]> {
+  yield [wire];
+  for (let at = 1; at < wire.length; at++) yield [wire.subarray(0, at), wire.subarray(at)];
+  yield [...wire].map((byte) => Buffer.of(byte));
+}
+
+async function checkSplit(
+  pair: StreamPair,
+  { read, expected }: ParseCase,
+  pieces: readonly Buffer[],
+): Promise<void> {
+  const reading = read(pair.right);
+  for (const piece of pieces) await deliver(pair, piece);
+  const what = `the messages, split after ${pieces.map(({ length }) => length).join(', ')}`;
+  const received = await within(LIMIT_MS, reading, what);
+  assert.equal(
+    received.map((message) => message.toString('latin1')),
+    expected.map((message) =>
+      /[^\0-\xff]/.test(message) ? Buffer.from(message).toString('latin1') : message,
+    ),
+    what,
+  );
+  assert.is(pair.right.bytesBuffered, 0, 'bytes are left over');
+}
+
+suitePerStream('reads at every split', streamKinds, (test, kind) => {
+  for (const parseCase of cases) {
+    test(`${parseCase.name} gives the same, and byte by byte`, async (context) => {
+      await withPair(kind, context, {}, async (pair) => {
+        for (const pieces of splitsOf(parseCase.wire)) await checkSplit(pair, parseCase, pieces);
+      });
+    });
+
+    test(`${parseCase.name} gives the same from the buffer`, async (context) => {
+      await withPair(kind, context, {}, async (pair) => {
+        await deliver(pair, parseCase.wire);
+        await checkSplit(pair, parseCase, []);
+      });
+    });
+  }
+});
