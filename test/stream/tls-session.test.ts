@@ -235,7 +235,7 @@ suite('TLS session: handshake', (test) => {
   });
 
   test('fails when the peer resets, ends, or speaks another language', async (context) => {
-    const context_ = createServerContext(localhost);
+    const shared = createServerContext(localhost);
     const peers: [Peer, string][] = [
       [(socket) => socket.resetAndDestroy(), 'ECONNRESET'],
       [(socket) => socket.end(), 'ECONNRESET'],
@@ -243,7 +243,7 @@ suite('TLS session: handshake', (test) => {
     ];
     for (const [peer, code] of peers) {
       const duplex = await duplexTo(context, peer);
-      assert.is((await refusal(TlsSession.server(duplex, context_, {}))).code, code);
+      assert.is((await refusal(TlsSession.server(duplex, shared, {}))).code, code);
       assert.ok(duplex.destroyed);
     }
     for (const [peer, code] of peers.slice(0, 2)) {
@@ -355,6 +355,18 @@ suite('TLS session: reading and writing', { limitMs: 60_000 }, (test) => {
     assert.is(session.read(target), 10);
     assert.is(session.read(target), null);
     assert.is(session.write(target), null);
+  });
+
+  test('tells when the stream below is closed under it', async (context) => {
+    const duplex = await duplexTo(context, (socket) => {
+      connect({ ...TRUST, socket }).on('error', () => {});
+    });
+    const shared = createServerContext(localhost);
+    const session = await within(8_000, TlsSession.server(duplex, shared, {}), 'the handshake');
+    const failed = new Promise<void>((resolve) => listen(session, Ready.ERROR, resolve));
+    duplex.destroy();
+    await within(5_000, failed, 'the error');
+    assert.is((session.error as NodeJS.ErrnoException).code, 'ECONNRESET');
   });
 });
 
