@@ -30,6 +30,11 @@ export class Delimiter {
     lastText = value;
     return lastDelimiter;
   }
+
+  /** Whether it is the same bytes: a search for the one goes on for the other. */
+  equals(other: Delimiter): boolean {
+    return this === other || Buffer.compare(this.bytes, other.bytes) === 0;
+  }
 }
 
 function checkBytes(value: unknown, own: (this: Uint8Array) => Uint8Array): Uint8Array {

@@ -130,10 +130,10 @@ export class ReadBuffer {
 
   /**
    * How many of the first `limit` bytes reach to the end of the first `delimiter`, -1 when it is not
-   * among them. The next search for the same one goes on where this one ended.
+   * among them: then the next search for the same bytes goes on where this one ended.
    */
   find(delimiter: Delimiter, limit: number): number {
-    if (this.#wanted !== delimiter) {
+    if (this.#wanted === null || !this.#wanted.equals(delimiter)) {
       this.#restart();
       this.#wanted = delimiter;
     }
@@ -146,7 +146,11 @@ export class ReadBuffer {
         delimiter.bytes.length === 1
           ? this.#findByte(segment, end, delimiter.bytes[0] ?? 0)
           : this.#match(segment, end, delimiter);
-      if (found) return this.#searched;
+      if (found) {
+        const length = this.#searched;
+        this.#restart();
+        return length;
+      }
       if (end < segment.end || segment.next === null) return -1;
       this.#segment = segment.next;
       this.#index = segment.next.start;
