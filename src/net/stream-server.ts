@@ -13,8 +13,8 @@ import { isPromise } from '../entry-runner.ts';
 import { IOLoopError } from '../errors.ts';
 import { addon, closeStream } from '../native.ts';
 import { explain } from '../native-error.ts';
-import type { StreamOwner } from '../stream/base-stream.ts';
-import { IOStream, setUp } from '../stream/io-stream.ts';
+import { IOStream, StreamClosedError, setUp } from '../stream/io-stream.ts';
+import type { StreamOwner } from '../stream/stream-core.ts';
 import { type StreamOptions, type StreamSettings, streamSettings } from '../stream/stream-options.ts';
 import { Handshakes } from './handshakes.ts';
 import { Listener, type ShedReason } from './listener.ts';
@@ -227,9 +227,7 @@ export abstract class StreamServer {
 
   /** @internal */
   streamFailed(stream: IOStream, error: unknown): void {
-    // A client that left is no error.
-    if (IOLoopError.is(error, 'ERR_IOLOOP_STREAM_CLOSED') && 'stream' in error && error.stream === stream)
-      return;
+    if (isOwnEnd(stream, error)) return;
     const { onError = printError } = this.#options;
     try {
       onError(error, stream);
@@ -364,7 +362,7 @@ export abstract class StreamServer {
 
   #failed(stream: IOStream, error: unknown): void {
     this.streamFailed(stream, error);
-    void stream.close(error instanceof Error ? error : undefined);
+    void stream.close(error instanceof Error && !isOwnEnd(stream, error) ? error : undefined);
   }
 
   #closeIdle(): void {
@@ -400,6 +398,11 @@ export abstract class StreamServer {
   #checkOpen(): void {
     if (this.#closed !== null) throw new IOLoopError('ERR_IOLOOP_CLOSED', 'the server is closed');
   }
+}
+
+/** Whether `error` says that `stream` is closed: a client that left is no error. */
+function isOwnEnd(stream: IOStream, error: unknown): boolean {
+  return error instanceof StreamClosedError && error.stream === stream;
 }
 
 /** One line, which names the client. */

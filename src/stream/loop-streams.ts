@@ -1,5 +1,5 @@
 import { LimitError } from '../errors.ts';
-import type { HandlerTable } from '../handler.ts';
+import type { HandlerTable, ReadyListener } from '../handler.ts';
 import type { IOLoop } from '../ioloop.ts';
 import type { LoopPart } from '../loop-part.ts';
 import type { Scheduler } from '../scheduler.ts';
@@ -14,7 +14,7 @@ const SLAB_SIZE = 64 * 1024;
 const MAX_SPARE_QUEUES = 256;
 
 /** What a loop does to the streams that live on it. */
-export interface LiveStream {
+export interface LiveStream extends ReadyListener {
   /** The server that looks after it, and ends it. */
   readonly owner: object | null;
   /** Whether nothing is under way on it. */
@@ -49,7 +49,9 @@ export class LoopStreams implements LoopPart, WheelEntry {
   /** Bytes that wait to be sent, of all. */
   bytesQueued = 0;
   wheelTick: number = NEVER;
-  readonly #live = new Set<LiveStream>();
+  /** Streams that are told by others than the loop, or not at all. */
+  readonly unwatched: Set<LiveStream> = new Set();
+  #size = 0;
   #slab: Chunk = Buffer.allocUnsafeSlow(SLAB_SIZE);
   #unsettled: LiveStream[] = [];
   readonly #spareQueues: WriteQueue[] = [];
@@ -76,23 +78,24 @@ export class LoopStreams implements LoopPart, WheelEntry {
     sendLastAtExit(this);
   }
 
-  /** Takes a stream in. */
-  add(stream: LiveStream): void {
-    this.#live.add(stream);
+  /** One stream more: it is watched, or among the {@link unwatched}. */
+  add(): void {
+    this.#size++;
   }
 
   /** The stream's descriptor is gone. */
   remove(stream: LiveStream): void {
-    this.#live.delete(stream);
+    this.#size--;
+    this.unwatched.delete(stream);
     this.#held.delete(stream);
-    if (this.#live.size > 0) return;
+    if (this.#size > 0) return;
     this.wheel.clear();
     this.#whenNone?.();
   }
 
   /** Those that `owner` looks after. */
   ownedBy(owner: object): LiveStream[] {
-    return [...this.#live].filter((stream) => stream.owner === owner);
+    return this.#live().filter((stream) => stream.owner === owner);
   }
 
   /** Has `stream` settled at the end of this turn; outside of one, when the current callback is done. */
@@ -146,12 +149,12 @@ export class LoopStreams implements LoopPart, WheelEntry {
   }
 
   sendLast(): void {
-    for (const stream of this.#live) if (stream.bytesQueued > 0) stream.sendLast();
+    for (const stream of this.#live()) if (stream.bytesQueued > 0) stream.sendLast();
   }
 
   async close(graceMs: number): Promise<void> {
-    for (const stream of [...this.#live]) if (stream.owner === null) void stream.close();
-    if (this.#live.size === 0) return;
+    for (const stream of this.#live()) if (stream.owner === null) void stream.close();
+    if (this.#size === 0) return;
     await new Promise<void>((resolve) => {
       const timer = this.loop.callLater(graceMs, resolve);
       this.#whenNone = () => {
@@ -163,7 +166,7 @@ export class LoopStreams implements LoopPart, WheelEntry {
 
   abort(): void {
     this.sendLast();
-    for (const stream of [...this.#live]) stream.abort();
+    for (const stream of this.#live()) stream.abort();
     this.settle();
     this.wheel.clear();
     all.delete(this.loop);
@@ -171,9 +174,16 @@ export class LoopStreams implements LoopPart, WheelEntry {
   }
 
   measure(metrics: { streams: number; bytesBuffered: number; bytesQueued: number }): void {
-    metrics.streams += this.#live.size;
+    metrics.streams += this.#size;
     metrics.bytesBuffered += this.bytesBuffered;
     metrics.bytesQueued += this.bytesQueued;
+  }
+
+  /** All of them: those that are watched are in the loop's table, and have no place of their own here. */
+  #live(): LiveStream[] {
+    const live = [...this.unwatched];
+    for (const { receiver } of this.handlers) if (isStream(receiver)) live.push(receiver);
+    return live;
   }
 
   #hold(stream: LiveStream): void {
@@ -190,7 +200,7 @@ export class LoopStreams implements LoopPart, WheelEntry {
       this.#releaseHeld();
       return;
     }
-    const largest = largestOf(this.#live, (stream) => (this.#held.has(stream) ? 0 : stream.bytesBuffered));
+    const largest = largestOf(this.#live(), (stream) => (this.#held.has(stream) ? 0 : stream.bytesBuffered));
     if (largest !== undefined) this.#hold(largest);
   }
 
@@ -202,15 +212,19 @@ export class LoopStreams implements LoopPart, WheelEntry {
 
   #evict(): void {
     do {
+      const live = this.#live();
       const victim =
-        largestOf(this.#live, (stream) => stream.bytesHeld) ??
-        largestOf(this.#live, (stream) => stream.bytesQueued);
+        largestOf(live, (stream) => stream.bytesHeld) ?? largestOf(live, (stream) => stream.bytesQueued);
       if (victim === undefined) return;
       const { limit } = memoryBudget;
       const message = `the process's streams hold ${memoryBudget.used} of ${limit} bytes, this one most of its own: ${victim.bytesHeld}`;
       victim.evict(new LimitError('ERR_IOLOOP_MEMORY_BUDGET', message, limit));
     } while (memoryBudget.isHigh);
   }
+}
+
+function isStream(receiver: ReadyListener | undefined): receiver is LiveStream {
+  return receiver !== undefined && 'bytesHeld' in receiver;
 }
 
 /** Who holds most by `measure`, the oldest of equals; nobody, if none holds anything. */

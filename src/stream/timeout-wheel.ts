@@ -88,3 +88,8 @@ export class TimeoutWheel {
     if (next !== NEVER) this.schedule(entry, Math.max(next, now + 1));
   }
 }
+
+/** The earlier of two ticks. */
+export function earlier(a: number, b: number): number {
+  return a === NEVER ? b : b === NEVER ? a : Math.min(a, b);
+}

@@ -3,6 +3,9 @@ import { deferred } from '../deferred.ts';
 import { AbortError, TimeoutError } from '../errors.ts';
 import type { IOLoop, WaitOptions } from '../ioloop.ts';
 
+/** What there is to wait for when nothing is; one for all, so that it can be told. */
+export const SETTLED: Promise<void> = Promise.resolve();
+
 /** @throws `ERR_IOLOOP_INVALID_ARGUMENT` when `options` are no {@link WaitOptions}. */
 export function checkWait(options: WaitOptions | undefined): void {
   if (options === undefined) return;

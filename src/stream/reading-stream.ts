@@ -1,0 +1,609 @@
+import { checkFunction, checkInteger, checkOptions, invalidArgument } from '../arguments.ts';
+import { isPromise } from '../entry-runner.ts';
+import { AbortError, IOLoopError, LimitError, TimeoutError } from '../errors.ts';
+import { Interest } from '../interest.ts';
+import type { WaitOptions } from '../ioloop.ts';
+import { EAGAIN } from '../raw.ts';
+import { Delimiter } from './delimiter.ts';
+import { memoryBudget } from './memory-budget.ts';
+import {
+  AtMost,
+  Exactly,
+  type Framing,
+  IntoTarget,
+  NextPiece,
+  PendingRead,
+  UntilDelimiter,
+  UntilEnd,
+  UntilRegex,
+} from './pending-read.ts';
+import { type Chunk, EMPTY_CHUNK, ReadBuffer } from './read-buffer.ts';
+import { StreamCore } from './stream-core.ts';
+import {
+  CLOSE_DUE,
+  CLOSED,
+  DEAF,
+  DONE,
+  END_TOLD,
+  HALF_OPEN,
+  ITERATING,
+  LINGERING,
+  LISTENER_BUSY,
+  NO_MEMORY,
+  NOT_DELIVERING,
+  PAUSED,
+  PEER_ENDED,
+  SHUT,
+  TO_SERVE,
+} from './stream-state.ts';
+import { earlier, NEVER } from './timeout-wheel.ts';
+import { checkWait, SETTLED } from './wait.ts';
+
+/** Receives of one stream and turn: no firehose keeps the others waiting. */
+const MAX_RECEIVES = 4;
+/** A receive of so many bytes keeps the slab it came in. */
+const KEEPS_SLAB = 32 * 1024;
+/** Bytes that a closing stream drains. */
+const MAX_DRAINED = 256 * 1024;
+const DEFAULT_MAX_BYTES = 64 * 1024;
+const NEXT_PIECE = new NextPiece();
+const NO_INPUT = new ReadBuffer();
+// A program reads by one delimiter, or few: all its streams share this.
+let lastFraming = new UntilDelimiter(Delimiter.of('\n'), DEFAULT_MAX_BYTES);
+
+/** The reading half: framed reads, listeners, limits, the peer's end. */
+export abstract class ReadingStream<Self> extends StreamCore<Self> implements AsyncIterable<Chunk> {
+  #input: ReadBuffer | null = null;
+  #reader: PendingRead | null = null;
+  #listener: ((chunk: Chunk, stream: Self) => void | Promise<void>) | null = null;
+  #bytesRead = 0;
+
+  /**
+   * The bytes up to `delimiter`, which is included.
+   *
+   * Remembers how far it has searched: bytes that come one by one cost as much as those that come
+   * together.
+   *
+   * @param options `maxBytes`: how long the message may be, delimiter included; 64 KiB. More is a
+   *   {@link LimitError}, and the stream closes at the end of the turn.
+   */
+  readUntil(
+    delimiter: string | Uint8Array,
+    options?: { maxBytes?: number | undefined } & WaitOptions,
+  ): Promise<Chunk> {
+    try {
+      return this.#read(this.#untilDelimiter(delimiter, options), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** As {@link readUntil}, from what has come alone: null when the message is not complete. */
+  tryReadUntil(delimiter: string | Uint8Array, options?: { maxBytes?: number | undefined }): Chunk | null {
+    return this.#tryRead(this.#untilDelimiter(delimiter, options));
+  }
+
+  /**
+   * The bytes up to the end of the first match of `pattern`, which sees them as Latin-1.
+   *
+   * Patterns are trusted: nothing interrupts one that takes long. It is tried again when the bytes
+   * have doubled, or when no more have come for a while; `maxBytes` as for {@link readUntil}.
+   */
+  readUntilRegex(pattern: RegExp, options?: { maxBytes?: number | undefined } & WaitOptions): Promise<Chunk> {
+    try {
+      if (!(pattern instanceof RegExp)) throw invalidArgument('pattern', 'a RegExp', pattern);
+      return this.#read(new UntilRegex(pattern, this.#maxBytes(options, DEFAULT_MAX_BYTES)), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** `count` bytes; with `partial` what there is, one byte at least. */
+  readBytes(count: number, options?: { partial?: boolean | undefined } & WaitOptions): Promise<Chunk> {
+    try {
+      return this.#read(this.#bytes(count, options), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** As {@link readBytes}, from what has come alone: null when there is not enough. */
+  tryReadBytes(count: number, options?: { partial?: boolean | undefined }): Chunk | null {
+    return this.#tryRead(this.#bytes(count, options));
+  }
+
+  /**
+   * Fills `target`; with `partial` as far as there is something, one byte at least. Returns how many
+   * bytes. They are received right there, and `maxBufferSize` does not bound them.
+   */
+  readInto(target: Uint8Array, options?: { partial?: boolean | undefined } & WaitOptions): Promise<number> {
+    try {
+      if (!(target instanceof Uint8Array)) throw invalidArgument('target', 'a Uint8Array', target);
+      checkOptions(options);
+      if (target.length === 0) return Promise.resolve(0);
+      return this.#read(new IntoTarget(target, options?.partial === true), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** All bytes up to the peer's end. `maxBytes`: `maxBufferSize` by default. */
+  readUntilClose(options?: { maxBytes?: number | undefined } & WaitOptions): Promise<Chunk> {
+    try {
+      return this.#read(new UntilEnd(this.#maxBytes(options, this.settings.maxBufferSize)), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** The bytes as they come. Returns at the peer's end, throws on failure; leaving it leaves the stream open. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Chunk> {
+    const next = async (): Promise<IteratorResult<Chunk>> => {
+      this.state &= ~ITERATING;
+      const reading = this.#read(NEXT_PIECE, undefined);
+      this.state |= ITERATING;
+      try {
+        return { value: await reading, done: false };
+      } catch (error) {
+        this.state &= ~ITERATING;
+        if (this.#hasEndedCleanly && IOLoopError.is(error, 'ERR_IOLOOP_STREAM_CLOSED'))
+          return { value: undefined, done: true };
+        throw error;
+      }
+    };
+    const end = async (): Promise<IteratorResult<Chunk>> => {
+      this.state &= ~ITERATING;
+      return { value: undefined, done: true };
+    };
+    return { next, return: end, [Symbol.asyncIterator]: () => this[Symbol.asyncIterator]() };
+  }
+
+  /**
+   * Calls `listener` with the bytes as they come; null: back to reads.
+   *
+   * A promise that it returns pauses the stream until it settles, unless write() has returned it as
+   * settled; its rejection, like a throw, closes the stream.
+   */
+  onData(listener: ((chunk: Chunk, stream: Self) => void | Promise<void>) | null): void {
+    if (listener !== null) checkFunction(listener, 'listener');
+    if (this.#reader !== null || (this.state & ITERATING) !== 0) throw readPending();
+    this.#listener = listener;
+    if (listener !== null) this.#serveLater();
+  }
+
+  /** Receives and delivers nothing until {@link resume}. */
+  pause(): void {
+    this.state |= PAUSED;
+  }
+
+  /** Ends {@link pause}. */
+  resume(): void {
+    if ((this.state & PAUSED) === 0) return;
+    this.state &= ~PAUSED;
+    this.#serveLater();
+  }
+
+  /** Puts a copy of `data` back to the front of what was received. */
+  unshift(data: Uint8Array): void {
+    if (!(data instanceof Uint8Array)) throw invalidArgument('data', 'a Uint8Array', data);
+    if ((this.state & DEAF) !== 0) throw this.refusal();
+    this.#input ??= new ReadBuffer();
+    this.#input.unshift(data);
+    this.#count(data.length);
+    this.#serveLater();
+  }
+
+  /** Bytes received so far. */
+  get bytesRead(): number {
+    return this.#bytesRead;
+  }
+
+  /** Bytes received and not yet read. */
+  override get bytesBuffered(): number {
+    return this.#input?.length ?? 0;
+  }
+
+  // ---- for those who look after it
+
+  /** @internal Whether somebody reads, or will be told of what comes. */
+  get isRead(): boolean {
+    return this.#reader !== null || this.#listener !== null || (this.state & ITERATING) !== 0;
+  }
+
+  /** @internal */
+  override holdForMemory(hold: boolean): void {
+    if (hold) {
+      this.state |= NO_MEMORY;
+      return;
+    }
+    this.state &= ~NO_MEMORY;
+    this.receiveAgain();
+  }
+
+  /** Whether a read waits. */
+  protected get isWaiting(): boolean {
+    return this.#reader !== null;
+  }
+
+  /** All that was received and not read. */
+  protected takeAll(): Chunk {
+    const input = this.#input;
+    return input === null ? EMPTY_CHUNK : this.#counted(input, () => input.take(input.length));
+  }
+
+  // ---- reads
+
+  #untilDelimiter(
+    delimiter: string | Uint8Array,
+    options: { maxBytes?: number | undefined } | undefined,
+  ): UntilDelimiter {
+    const maxBytes = this.#maxBytes(options, DEFAULT_MAX_BYTES);
+    const wanted = Delimiter.of(delimiter);
+    if (lastFraming.delimiter === wanted && lastFraming.maxBytes === maxBytes) return lastFraming;
+    if (wanted.bytes.length > maxBytes)
+      throw invalidArgument(
+        'options.maxBytes',
+        `at least the delimiter's ${wanted.bytes.length} bytes`,
+        maxBytes,
+      );
+    lastFraming = new UntilDelimiter(wanted, maxBytes);
+    return lastFraming;
+  }
+
+  #maxBytes(options: { maxBytes?: number | undefined } | undefined, byDefault: number): number {
+    const { maxBufferSize } = this.settings;
+    if (options === undefined) return Math.min(byDefault, maxBufferSize);
+    checkOptions(options);
+    const { maxBytes = Math.min(byDefault, maxBufferSize) } = options;
+    checkInteger(maxBytes, 'options.maxBytes', 1, Number.MAX_SAFE_INTEGER);
+    if (maxBytes > maxBufferSize) throw overBuffer('options.maxBytes', maxBytes, maxBufferSize);
+    return maxBytes;
+  }
+
+  #bytes(count: number, options: { partial?: boolean | undefined } | undefined): Framing<Chunk> {
+    checkInteger(count, 'count', 0, Number.MAX_SAFE_INTEGER);
+    checkOptions(options);
+    if (options?.partial === true) return new AtMost(count);
+    const { maxBufferSize } = this.settings;
+    if (count > maxBufferSize) throw overBuffer('count', count, maxBufferSize);
+    return new Exactly(count);
+  }
+
+  /** What `framing` takes from the buffer, now or when it has come. */
+  #read<T>(framing: Framing<T>, options: WaitOptions | undefined): Promise<T> {
+    checkWait(options);
+    if (this.isRead) return Promise.reject(readPending());
+    if (options?.signal?.aborted) return Promise.reject(new AbortError(options.signal.reason));
+    if ((this.state & DEAF) !== 0) return Promise.reject(this.refusal());
+    try {
+      const result = this.#take(framing);
+      if (result !== undefined) return Promise.resolve(result);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    if (this.#isDry) return Promise.reject(this.#tellReaderEnd());
+    return new Promise<T>((resolve, reject) => {
+      this.#await(new PendingRead(framing, resolve as (result: unknown) => void, reject), options);
+    });
+  }
+
+  #tryRead(framing: Framing<Chunk>): Chunk | null {
+    if (this.isRead) throw readPending();
+    if ((this.state & DEAF) !== 0) throw this.refusal();
+    return this.#take(framing) ?? null;
+  }
+
+  /** Whether nothing more will come. */
+  get #isDry(): boolean {
+    return (this.state & (PEER_ENDED | CLOSED)) !== 0;
+  }
+
+  get #hasEndedCleanly(): boolean {
+    return (this.state & PEER_ENDED) !== 0 && this.error === null;
+  }
+
+  /** Lets `framing` take from the buffer. A message over its limit ends the stream with this turn. */
+  #take<T>(framing: Framing<T>): T | undefined {
+    const input = this.#input;
+    if (input === null || input.length === 0)
+      return this.#hasEndedCleanly ? framing.take(NO_INPUT, true) : undefined;
+    try {
+      const result = this.#counted(input, () => framing.take(input, this.#hasEndedCleanly));
+      if (result !== undefined) this.#taken();
+      return result;
+    } catch (error) {
+      this.setError(error instanceof Error ? error : null);
+      this.state |= CLOSE_DUE;
+      this.unsettle();
+      throw error;
+    }
+  }
+
+  /** Runs what may take from `input`, and counts what it took. */
+  #counted<T>(input: ReadBuffer, taking: () => T): T {
+    const before = input.length;
+    try {
+      return taking();
+    } finally {
+      this.#count(input.length - before);
+    }
+  }
+
+  #count(bytes: number): void {
+    this.settings.streams.bytesBuffered += bytes;
+    memoryBudget.add(bytes);
+  }
+
+  /** Something was taken from the buffer: there is room, or the end behind it has come. */
+  #taken(): void {
+    this.deadlines?.readDone();
+    if ((this.state & (PEER_ENDED | END_TOLD)) === PEER_ENDED && this.bytesBuffered === 0) this.#tellEnd();
+    else this.receiveAgain();
+  }
+
+  #await(reader: PendingRead, options: WaitOptions | undefined): void {
+    this.#reader = reader;
+    const { signal, timeoutMs = Number.POSITIVE_INFINITY } = options ?? {};
+    if (signal !== undefined) {
+      const onAbort = (): void => this.#endWait(reader, new AbortError(signal.reason));
+      signal.addEventListener('abort', onAbort, { once: true });
+      reader.forgetSignal = () => signal.removeEventListener('abort', onAbort);
+    }
+    if (timeoutMs !== Number.POSITIVE_INFINITY) {
+      const { wheel } = this.settings.streams;
+      reader.timeoutMs = timeoutMs;
+      reader.deadline = wheel.after(timeoutMs);
+      wheel.schedule(this, reader.deadline);
+    }
+    if (this.bytesBuffered > 0) this.#begun(0);
+    this.receiveAgain();
+  }
+
+  /** The waiting ends, not the stream: what came stays for the next read. */
+  #endWait(reader: PendingRead, error: Error): void {
+    if (this.#reader !== reader) return;
+    this.#putBack(reader);
+    this.#rejectReader(error);
+    this.deadlines?.readDone();
+  }
+
+  #putBack(reader: PendingRead): void {
+    if (reader.framing.abandon === undefined) return;
+    this.#input ??= new ReadBuffer();
+    const input = this.#input;
+    this.#counted(input, () => reader.framing.abandon?.(input));
+  }
+
+  #resolveReader(reader: PendingRead, result: unknown): void {
+    this.#reader = null;
+    reader.forgetSignal?.();
+    reader.resolve(result);
+  }
+
+  #rejectReader(error: Error): void {
+    const reader = this.#reader;
+    this.#reader = null;
+    reader?.forgetSignal?.();
+    reader?.reject(error);
+  }
+
+  protected override expireRead(tick: number): number {
+    const reader = this.#reader;
+    if (reader === null) return NEVER;
+    let next = reader.deadline;
+    if (next !== NEVER && next <= tick) {
+      this.#endWait(reader, new TimeoutError(`the read took more than ${reader.timeoutMs} ms`));
+      return NEVER;
+    }
+    if (reader.framing instanceof UntilRegex && reader.framing.wantsRetry(this.bytesBuffered)) {
+      if (reader.framing.isQuiet(this.bytesBuffered)) this.#serveReader(reader);
+      else next = earlier(next, tick + 1);
+    }
+    return next;
+  }
+
+  // ---- receiving
+
+  /** Receives what is there, as far as somebody wants it. `over`: an error waits, or both halves have ended. */
+  protected override receive(over: boolean): void {
+    for (let i = 0; i < MAX_RECEIVES; i++) {
+      if (!this.#takesMore()) {
+        // What nobody takes would be told for ever.
+        if (over) this.want(Interest.READ | Interest.WRITE, false);
+        else this.want(Interest.READ, false);
+        return;
+      }
+      const target = this.bytesBuffered === 0 ? (this.#reader?.framing.target ?? null) : null;
+      const room = target ?? this.settings.streams.slab;
+      const count = this.readFromFd(room);
+      if (count <= 0) {
+        if (count === 0) this.#peerEnded();
+        else if (count !== EAGAIN) this.fail(this.errorOf(count, 'recv'));
+        return;
+      }
+      this.#bytesRead += count;
+      if (target !== null) this.#receivedInto(count);
+      else this.#received(room as Chunk, count);
+      if (count < room.length && !this.readsInPieces) return;
+    }
+    this.readMore();
+  }
+
+  #takesMore(): boolean {
+    const state = this.state;
+    if ((state & LINGERING) !== 0) return (state & (PEER_ENDED | CLOSED)) === 0;
+    if ((state & (PEER_ENDED | CLOSED | DEAF | PAUSED | LISTENER_BUSY | CLOSE_DUE)) !== 0) return false;
+    if (!this.settings.streams.mayReceive(this)) return false;
+    return this.#reader !== null || this.#listener !== null || this.bytesBuffered < this.settings.readAhead;
+  }
+
+  /** Sees to it that what is wanted is received. */
+  protected override receiveAgain(): void {
+    if ((this.interest & Interest.READ) === 0 && (this.state & NO_MEMORY) === 0 && this.#takesMore())
+      this.want(Interest.READ, true);
+  }
+
+  #received(slab: Chunk, count: number): void {
+    if ((this.state & LINGERING) !== 0) {
+      this.extras.drained += count;
+      if (this.extras.drained > MAX_DRAINED) this.dispose(null, false);
+      return;
+    }
+    if (this.#listener !== null && this.bytesBuffered === 0) {
+      this.#emit(
+        count >= KEEPS_SLAB ? this.settings.streams.takeSlab().subarray(0, count) : copyOf(slab, count),
+      );
+    } else {
+      this.#input ??= new ReadBuffer();
+      if (count >= KEEPS_SLAB) this.#input.adopt(this.settings.streams.takeSlab(), count);
+      else this.#input.append(slab, count);
+      this.#count(count);
+      this.serve();
+    }
+    this.#begun(count);
+  }
+
+  #receivedInto(count: number): void {
+    const reader = this.#reader;
+    const result = reader?.framing.received?.(count);
+    if (reader !== null && result !== undefined) {
+      this.deadlines?.readDone();
+      this.#resolveReader(reader, result);
+    }
+    this.#begun(count);
+  }
+
+  /** `count` bytes have come: what that means for the deadlines. */
+  #begun(count: number): void {
+    const framing = this.#reader?.framing;
+    if (framing instanceof UntilRegex)
+      this.settings.streams.wheel.schedule(this, this.settings.streams.wheel.now() + 1);
+    if (this.deadlines === null) return;
+    this.deadlines.received(count, framing?.isFramed === true, this.loop.time());
+    this.scheduleDeadlines();
+  }
+
+  /** Receives what came before the failure, as far as the limits go. */
+  protected override salvage(): void {
+    while (this.#takesMore() && this.bytesBuffered < this.settings.maxBufferSize) {
+      // Each time anew: a receive of many bytes has kept the one before.
+      const { slab } = this.settings.streams;
+      const count = this.readFromFd(slab);
+      if (count <= 0) return;
+      this.#bytesRead += count;
+      this.#received(slab, count);
+    }
+  }
+
+  /** Begins to receive, where the constructor was told to wait. */
+  protected startReading(): void {
+    this.want(Interest.READ, true);
+  }
+
+  // ---- delivering
+
+  /** Gives what is buffered to whoever reads. */
+  protected override serve(): void {
+    const reader = this.#reader;
+    if (reader !== null) this.#serveReader(reader);
+    while (this.#listener !== null && this.bytesBuffered > 0 && (this.state & NOT_DELIVERING) === 0) {
+      const input = this.#input ?? NO_INPUT;
+      this.#emit(this.#counted(input, () => input.takePiece(input.length)));
+    }
+    if ((this.state & (PEER_ENDED | END_TOLD)) === PEER_ENDED && this.bytesBuffered === 0) this.#tellEnd();
+    else this.receiveAgain();
+  }
+
+  #serveReader(reader: PendingRead): void {
+    if ((this.state & PAUSED) !== 0) return;
+    try {
+      const result = this.#take(reader.framing);
+      if (result !== undefined) this.#resolveReader(reader, result);
+      else if (this.#isDry) this.#endWait(reader, this.#tellReaderEnd());
+    } catch (error) {
+      if (error instanceof Error) this.#rejectReader(error);
+    }
+  }
+
+  /** Serves at the end of the turn, not within the caller's call. */
+  #serveLater(): void {
+    this.state |= TO_SERVE;
+    this.unsettle();
+  }
+
+  #emit(chunk: Chunk): void {
+    try {
+      const result = this.#listener?.(chunk, this.self);
+      if (result === undefined || result === SETTLED || !isPromise(result)) return;
+      this.state |= LISTENER_BUSY;
+      this.hold();
+      Promise.resolve(result).then(
+        () => this.#listenerDone(),
+        (error: unknown) => this.#listenerRejected(error),
+      );
+    } catch (error) {
+      this.listenerFailed(error);
+    }
+  }
+
+  #listenerDone(): void {
+    this.state &= ~LISTENER_BUSY;
+    this.release();
+    this.serve();
+  }
+
+  #listenerRejected(error: unknown): void {
+    this.state &= ~LISTENER_BUSY;
+    this.release();
+    this.listenerFailed(error);
+  }
+
+  #peerEnded(): void {
+    this.state |= PEER_ENDED;
+    if ((this.state & LINGERING) !== 0) this.dispose(null, false);
+    else this.serve();
+  }
+
+  /** Tells that nothing more will come; the stream then closes by itself, unless our half may stay open. */
+  #tellEnd(): void {
+    if ((this.state & END_TOLD) !== 0 || (this.state & PEER_ENDED) === 0) return;
+    this.state |= END_TOLD;
+    if ((this.state & (HALF_OPEN | SHUT)) !== HALF_OPEN) {
+      this.state |= DONE;
+      this.unsettle();
+    }
+    this.callEnd();
+  }
+
+  /** The error of a read that cannot be satisfied any more. */
+  #tellReaderEnd(): IOLoopError {
+    this.#tellEnd();
+    return this.refusal();
+  }
+
+  /** Nobody reads any more. */
+  protected override deafen(): void {
+    if ((this.state & DEAF) !== 0) return;
+    this.state |= DEAF;
+    this.state &= ~(CLOSE_DUE | ITERATING);
+    this.#listener = null;
+    this.#rejectReader(this.refusal());
+    const input = this.#input;
+    if (input !== null) this.#counted(input, () => input.clear());
+  }
+}
+
+function copyOf(source: Uint8Array, count: number): Chunk {
+  const copy = Buffer.allocUnsafe(count);
+  copy.set(source.subarray(0, count));
+  return copy;
+}
+
+function readPending(): IOLoopError {
+  return new IOLoopError('ERR_IOLOOP_READ_PENDING', 'somebody reads the stream already');
+}
+
+function overBuffer(name: string, value: number, maxBufferSize: number): LimitError {
+  const message = `${name} is ${value}, more than maxBufferSize, ${maxBufferSize}`;
+  return new LimitError('ERR_IOLOOP_READ_LIMIT', message, maxBufferSize);
+}
