@@ -34,7 +34,7 @@ interface Plan {
 }
 
 /** Files that a second run would only repeat: they go through the backends themselves, or use no loop. */
-const backendIndependent = ['^bench/', '^conformance/', '^gate\\.test', '^types/'];
+const backendIndependent = ['^bench/', '^conformance/', '^net/', '^gate\\.test', '^types/'];
 /**
  * Fixtures of the gate's own tests fail on purpose; `test/ci` needs root and Debian packages, `test/faults` an
  * addon of its own, and both are directories of their own.
