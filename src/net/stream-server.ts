@@ -115,10 +115,13 @@ export abstract class StreamServer {
     if (stream.loop !== this.settings.loop)
       throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the stream lives on another loop');
     this.#checkOpen();
+    if (stream.closed) throw new StreamClosedError(stream, 'a closed stream cannot be adopted', stream.error);
+    const { owner, remote } = stream;
     this.#attach();
     this.#connections++;
     stream.owner = this;
-    this.#secureAndServe(stream, stream.remote);
+    if (owner instanceof StreamServer) owner.#left();
+    this.#secureAndServe(stream, remote);
   }
 
   /** New certificates, or TLS at all, for connections from now on. */
@@ -175,7 +178,13 @@ export abstract class StreamServer {
 
   /** Accepts from `fd`, which is taken over. */
   protected listenOn(fd: number): Listener {
-    const listener = new Listener(this.settings.loop, fd, this);
+    let listener: Listener;
+    try {
+      listener = new Listener(this.settings.loop, fd, this);
+    } catch (error) {
+      closeStream(fd);
+      throw error;
+    }
     // Accepted sockets inherit what is set here, on Linux (tcp(7)).
     setUp(fd, this.settings, listener.address);
     this.#attach();
@@ -201,8 +210,7 @@ export abstract class StreamServer {
 
   /** @internal */
   onConnection(fd: number, remote: Address): void {
-    const { verifyRequest } = this.#options;
-    const verdict = verifyRequest === undefined || this.#verify(verifyRequest, remote);
+    const verdict = this.#verify(remote);
     if (verdict === false) {
       closeStream(fd);
       this.onDrop('refused', remote);
@@ -215,7 +223,11 @@ export abstract class StreamServer {
 
   /** @internal */
   onDrop(reason: DropReason, address: Address | null): void {
-    this.#options.onDrop?.(reason, address);
+    try {
+      this.#options.onDrop?.(reason, address);
+    } catch (error) {
+      this.onError(error);
+    }
   }
 
   /** @internal What has no stream to be said of. */
@@ -244,9 +256,7 @@ export abstract class StreamServer {
   /** @internal */
   streamClosed(stream: IOStream): void {
     // The stream below it is still there, and is the one that is counted.
-    if (stream.encrypted) return;
-    this.#connections--;
-    this.#finishIfEmpty();
+    if (!stream.encrypted) this.#left();
   }
 
   // ---- LoopPart
@@ -282,16 +292,15 @@ export abstract class StreamServer {
     }
   }
 
-  #verify(
-    verifyRequest: (address: Address) => boolean | Promise<boolean>,
-    remote: Address,
-  ): boolean | Promise<boolean> {
+  /** A throw is a rejection: that is reported with the stream. */
+  #verify(remote: Address): boolean | Promise<boolean> {
+    const { verifyRequest } = this.#options;
+    if (verifyRequest === undefined) return true;
     try {
       const verdict = verifyRequest(remote);
       return isPromise(verdict) ? verdict : verdict === true;
     } catch (error) {
-      this.onError(error);
-      return false;
+      return Promise.reject(error);
     }
   }
 
@@ -372,6 +381,12 @@ export abstract class StreamServer {
   #abortAll(): void {
     for (const owner of [this, this.#carriers])
       for (const stream of this.settings.streams.ownedBy(owner)) stream.abort();
+  }
+
+  /** One connection less: it is gone, or another server's. */
+  #left(): void {
+    this.#connections--;
+    this.#finishIfEmpty();
   }
 
   #finishIfEmpty(): void {
