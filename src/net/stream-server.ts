@@ -102,7 +102,7 @@ export abstract class StreamServer {
     checkFd(fd);
     this.checkListening();
     explain({ detail: `fd ${fd}` }, () => addon().adoptListener(fd));
-    return this.listenOn(fd).address;
+    return this.listenOn(fd);
   }
 
   /**
@@ -176,21 +176,31 @@ export abstract class StreamServer {
 
   // ---- for those who listen
 
-  /** Accepts from `fd`, which is taken over. */
-  protected listenOn(fd: number): Listener {
-    let listener: Listener;
+  /**
+   * Accepts from `fds`, which are taken over: from all of them or, when one is refused, from none.
+   *
+   * @returns Where the first of them is.
+   * @throws `ERR_IOLOOP_CLOSED`: closed meanwhile; {@link SystemError} of addHandler().
+   */
+  protected listenOn(...fds: readonly number[]): Address {
+    const opened: Listener[] = [];
     try {
-      listener = new Listener(this.settings.loop, fd, this);
+      this.#checkOpen();
+      for (const fd of fds) opened.push(new Listener(this.settings.loop, fd, this));
+      // Accepted sockets inherit what is set here, on Linux (tcp(7)).
+      for (const { fd, address } of opened) setUp(fd, this.settings, address);
     } catch (error) {
-      closeStream(fd);
+      for (const fd of fds.slice(opened.length)) closeStream(fd);
+      for (const listener of opened) listener.stop();
       throw error;
     }
-    // Accepted sockets inherit what is set here, on Linux (tcp(7)).
-    setUp(fd, this.settings, listener.address);
+    const [first] = opened;
+    if (first === undefined)
+      throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'there is no address to listen at');
     this.#attach();
-    if (!this.#referenced) listener.unref();
-    this.#listeners.push(listener);
-    return listener;
+    this.#listeners.push(...opened);
+    if (!this.#referenced) for (const listener of opened) listener.unref();
+    return first.address;
   }
 
   /** @throws `ERR_IOLOOP_CLOSED`. */
@@ -347,16 +357,17 @@ export abstract class StreamServer {
   };
 
   #serve(stream: IOStream, remote: Address): void {
+    // From its first line on: close() called there waits for it, too.
+    stream.hold();
     try {
       const result = this.#handler(stream, remote);
-      if (!isPromise(result)) return;
-      stream.hold();
+      if (!isPromise(result)) {
+        stream.release();
+        return;
+      }
       Promise.resolve(result).then(
         () => this.#served(stream),
-        (error: unknown) => {
-          stream.release();
-          this.#failed(stream, error);
-        },
+        (error: unknown) => this.#failed(stream, error),
       );
     } catch (error) {
       this.#failed(stream, error);
@@ -370,6 +381,7 @@ export abstract class StreamServer {
   }
 
   #failed(stream: IOStream, error: unknown): void {
+    stream.release();
     this.streamFailed(stream, error);
     void stream.close(error instanceof Error && !isOwnEnd(stream, error) ? error : undefined);
   }

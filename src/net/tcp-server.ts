@@ -25,9 +25,8 @@ export class TCPServer extends StreamServer {
   ): Promise<InetAddress> {
     this.checkListening();
     const fds = await bindSockets(port, host, options);
-    const [first] = fds.map((fd) => this.listenOn(fd).address);
-    if (first === undefined || first.family === 'Unix')
-      throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', `${host} has no address`);
-    return first;
+    const first = this.listenOn(...fds);
+    if (first.family !== 'Unix') return first;
+    throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', `${host} is no Internet address`);
   }
 }

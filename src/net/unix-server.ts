@@ -51,7 +51,7 @@ export class UnixServer extends StreamServer {
       );
     const fd = isFile ? replacingStale(path, listen) : listen();
     if (isFile) this.#files.set(path, addon().fileIdentity(path));
-    const { address } = this.listenOn(fd);
+    const address = this.listenOn(fd);
     if (address.family === 'Unix') return address;
     throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', `${path} is no Unix address`);
   }
