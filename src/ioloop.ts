@@ -467,7 +467,7 @@ export class IOLoop {
     if (this.#closed !== undefined) return this.#closed.promise;
     this.#closed = deferred();
     if (this.#parts.length === 0 || this.drive === 'manual') this.#end();
-    else void Promise.all(this.#parts.map((part) => part.close(graceMs))).then(() => this.#end());
+    else void Promise.all([...this.#parts].map((part) => part.close(graceMs))).then(() => this.#end());
     return this.#closed.promise;
   }
 

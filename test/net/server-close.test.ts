@@ -175,6 +175,8 @@ for (const backend of IOLoop.backends)
       const loop = new IOLoop({ backend });
       defer(() => loop.close());
       const gate = signal();
+      // Nobody is here, so that it is gone at once.
+      await serve({ loop, defer }, answering(gate));
       const served = await serve({ loop, defer }, answering(gate));
       const others = await serve({ loop, defer }, answering(gate));
       const idle = served.connect().send('one\n');
