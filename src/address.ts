@@ -50,44 +50,67 @@ class Unix implements UnixAddress {
   }
 }
 
-/** A peer as it was accepted: its text is made when it is first read, which many servers never do. */
-class PeerInet implements InetAddress {
-  readonly family: 'IPv4' | 'IPv6';
+// A peer as it was accepted: its text is made when it is read, which many servers never do. Words are
+// kept signed, since V8 gives larger numbers a place of their own.
+
+class PeerIPv4 implements InetAddress {
+  readonly port: number;
+  readonly #word: number;
+
+  constructor({ port, word0 }: NativePeer) {
+    this.port = port;
+    this.#word = word0 | 0;
+  }
+
+  get family(): 'IPv4' {
+    return 'IPv4';
+  }
+
+  get address(): string {
+    return toDotted(this.#word);
+  }
+
+  toString(): string {
+    return `${this.address}:${this.port}`;
+  }
+
+  toJSON(): { family: string; address: string; port: number } {
+    return { family: this.family, address: this.address, port: this.port };
+  }
+}
+
+class PeerIPv6 implements InetAddress {
   readonly port: number;
   readonly #word0: number;
   readonly #word1: number;
   readonly #word2: number;
   readonly #word3: number;
   readonly #scope: number;
-  #text = '';
 
   constructor(peer: NativePeer) {
-    this.family = peer.family === 4 ? 'IPv4' : 'IPv6';
     this.port = peer.port;
-    this.#word0 = peer.word0;
-    this.#word1 = peer.word1;
-    this.#word2 = peer.word2;
-    this.#word3 = peer.word3;
+    this.#word0 = peer.word0 | 0;
+    this.#word1 = peer.word1 | 0;
+    this.#word2 = peer.word2 | 0;
+    this.#word3 = peer.word3 | 0;
     this.#scope = peer.scope;
   }
 
+  get family(): 'IPv6' {
+    return 'IPv6';
+  }
+
   get address(): string {
-    if (this.#text === '') this.#text = this.#makeText();
-    return this.#text;
+    const text = toColons([this.#word0, this.#word1, this.#word2, this.#word3]);
+    return this.#scope === 0 ? text : `${text}%${addon().interfaceName(this.#scope)}`;
   }
 
   toString(): string {
-    return this.family === 'IPv6' ? `[${this.address}]:${this.port}` : `${this.address}:${this.port}`;
+    return `[${this.address}]:${this.port}`;
   }
 
   toJSON(): { family: string; address: string; port: number } {
     return { family: this.family, address: this.address, port: this.port };
-  }
-
-  #makeText(): string {
-    if (this.family === 'IPv4') return toDotted(this.#word0);
-    const text = toColons([this.#word0, this.#word1, this.#word2, this.#word3]);
-    return this.#scope === 0 ? text : `${text}%${addon().interfaceName(this.#scope)}`;
   }
 }
 
@@ -122,5 +145,6 @@ function longestZeros(groups: readonly number[]): { start: number; length: numbe
 export function toAddress(native: NativeAddress | NativePeer | null): Address {
   if (native === null) return new Unix('');
   if ('path' in native) return new Unix(native.path);
-  return 'address' in native ? new Inet(native.address, native.port) : new PeerInet(native);
+  if ('address' in native) return new Inet(native.address, native.port);
+  return native.family === 4 ? new PeerIPv4(native) : new PeerIPv6(native);
 }

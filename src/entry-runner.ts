@@ -29,12 +29,16 @@ export class EntryRunner {
     this.count++;
     this.#monitor?.begin();
     try {
-      const result = record.runInAsyncScope(record.handler, record.receiver, record.fd, events);
+      const { target } = record;
+      const result =
+        typeof target === 'function'
+          ? record.runInAsyncScope(target, undefined, record.fd, events)
+          : record.runInAsyncScope(target.ready, target, record.fd, events);
       if (isPromise(result)) this.#handlers.await(record, result);
     } catch (error) {
       this.#scheduler.caught(error);
     }
-    this.#monitor?.end(record, `${record.kind} of fd ${record.fd}`, record.handler);
+    this.#monitor?.end(record, `${record.kind} of fd ${record.fd}`, record.callback);
   };
 
   readonly runTimer = (timer: Callable): void => this.#run(timer, 'timer');

@@ -18,30 +18,79 @@ export type HandlerKind = 'handler' | 'waker' | 'stream' | 'server';
 const MANUAL_DESTROY = { requireManualDestroy: true };
 const EBADF = -9;
 
-/** One registration; the async context of its making is that of its calls. */
+const KINDS: readonly HandlerKind[] = ['handler', 'waker', 'stream', 'server'];
+// The bits of a record's flags below its kind.
+const UNREFERENCED = 1;
+const PENDING = 2;
+const PAUSED = 4;
+const SPENT = 8;
+const KIND_SHIFT = 4;
+
+/**
+ * One registration; the async context of its making is that of its calls.
+ *
+ * There is one for each connection of a server, so what it knows is packed.
+ */
 export class HandlerRecord extends AsyncResource {
   readonly fd: number;
-  readonly handler: Handler;
-  /** What the handler is called on. */
-  readonly receiver: ReadyListener | undefined;
-  readonly kind: HandlerKind;
+  /** What is called, or told. */
+  readonly target: Handler | ReadyListener;
   generation = 0;
   interest: number;
-  referenced = true;
-  /** Whether a promise of the handler is pending. */
-  pending = false;
-  /** Whether the kernel watches nothing meanwhile. */
-  paused = false;
-  /** Whether it is one-shot and has been told: silent until update(), also in a set that was built anew. */
-  spent = false;
+  #flags: number;
 
-  constructor(fd: number, handler: Handler | ReadyListener, interest: number, kind: HandlerKind) {
+  constructor(fd: number, target: Handler | ReadyListener, interest: number, kind: HandlerKind) {
     super('IOLoopHandler', MANUAL_DESTROY);
     this.fd = fd;
-    this.handler = typeof handler === 'function' ? handler : handler.ready;
+    this.target = target;
     this.interest = interest;
-    this.kind = kind;
-    this.receiver = typeof handler === 'function' ? undefined : handler;
+    this.#flags = KINDS.indexOf(kind) << KIND_SHIFT;
+  }
+
+  get kind(): HandlerKind {
+    return KINDS[this.#flags >> KIND_SHIFT] ?? 'handler';
+  }
+
+  /** The function that is called: what slow-callback warnings name. */
+  get callback(): Handler {
+    return typeof this.target === 'function' ? this.target : this.target.ready;
+  }
+
+  /** Whether it keeps the process alive. */
+  get referenced(): boolean {
+    return (this.#flags & UNREFERENCED) === 0;
+  }
+  set referenced(value: boolean) {
+    this.set(UNREFERENCED, !value);
+  }
+
+  /** Whether a promise of the handler is pending. */
+  get pending(): boolean {
+    return (this.#flags & PENDING) !== 0;
+  }
+  set pending(value: boolean) {
+    this.set(PENDING, value);
+  }
+
+  /** Whether the kernel watches nothing meanwhile. */
+  get paused(): boolean {
+    return (this.#flags & PAUSED) !== 0;
+  }
+  set paused(value: boolean) {
+    this.set(PAUSED, value);
+  }
+
+  /** Whether it is one-shot and has been told: silent until update(), also in a set that was built anew. */
+  get spent(): boolean {
+    return (this.#flags & SPENT) !== 0;
+  }
+  set spent(value: boolean) {
+    this.set(SPENT, value);
+  }
+
+  private set(flag: number, value: boolean): void {
+    if (value) this.#flags |= flag;
+    else this.#flags &= ~flag;
   }
 }
 
@@ -66,10 +115,10 @@ export class HandlerTable {
   }
 
   /** Watches `fd`. Throws a SystemError: EEXIST, EBADF, EPERM, EINVAL, ENOTSUP ... */
-  add(fd: number, handler: Handler | ReadyListener, interest: number, kind: HandlerKind): HandlerRecord {
+  add(fd: number, target: Handler | ReadyListener, interest: number, kind: HandlerKind): HandlerRecord {
     const generation = this.#poller.add(fd, interest);
     if (generation < 0) throw this.#refused(generation, 'addHandler', fd);
-    const record = new HandlerRecord(fd, handler, interest, kind);
+    const record = new HandlerRecord(fd, target, interest, kind);
     // The words of a turn are signed.
     record.generation = generation | 0;
     // Dense, so that a lookup by number stays an index.

@@ -59,7 +59,7 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
     this.#output ??= settings.streams.takeQueue();
     const output = this.#output;
     const before = output.bytes;
-    if (before > settings.maxWriteBufferSize) return quiet(this.#overflow(before));
+    if (before > settings.maxWriteBufferSize) return quiet(this.overflow(before));
     let borrowed: Outgoing | null = null;
     if (typeof data === 'string') {
       if (data.length * 3 <= BORROWED_FROM) output.copyText(data, data.length * 3);
@@ -75,7 +75,7 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
       if (borrowed === null && output.bytes <= SEND_AT_ONCE) this.unsettle();
       else if (!this.transmit()) return quiet(this.refusal());
     }
-    return this.#writtenPromise(output, borrowed);
+    return this.writtenPromise(output, borrowed);
   }
 
   /**
@@ -167,7 +167,7 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
   // ---- sending
 
   /** What write() returns: settled when the caller's bytes are free again and the queue is low. */
-  #writtenPromise(output: WriteQueue, borrowed: Outgoing | null): Promise<void> {
+  private writtenPromise(output: WriteQueue, borrowed: Outgoing | null): Promise<void> {
     if (borrowed !== null && !borrowed.hasLeft) {
       const written = borrowed.whenSent().then(() => {
         if (this.bytesQueued > this.settings.highWaterMark) return this.#output?.whenDrained();
@@ -186,7 +186,7 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
     const output = this.#output;
     if (output !== null) {
       const before = output.bytes;
-      const failed = this.#send(output);
+      const failed = this.send(output);
       this.settings.streams.bytesQueued -= before - output.bytes;
       this.#bytesWritten += before - output.bytes;
       if (failed !== null) {
@@ -207,7 +207,7 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
   }
 
   /** Sends the front of `output` until it is empty, the kernel takes no more, or others have their turn. */
-  #send(output: WriteQueue): Error | null {
+  private send(output: WriteQueue): Error | null {
     let left = MAX_SENT;
     for (let front = output.front; front !== undefined; front = output.front) {
       if (front.isGone)
@@ -216,31 +216,31 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
           'a buffer was transferred or shrunk before it was sent',
         );
       const size = front.file !== null ? Math.min(front.file.remaining, left) : front.end - front.start;
-      const count = this.#sendFront(output, front, left);
+      const count = this.sendFront(output, front, left);
       if (count === EAGAIN || count === ENOBUFS) {
-        this.#blocked();
+        this.blocked();
         return null;
       }
       if (count < 0) return this.errorOf(count, front.file === null ? 'send' : 'sendfile');
       left -= count;
-      if (front.file !== null) this.#sentOfFile(output, front.file, count);
+      if (front.file !== null) this.sentOfFile(output, front.file, count);
       else output.advance(count);
       // Less than was offered: the kernel is full.
       if ((count < size && front.file === null) || left <= 0) {
-        if (!output.isEmpty) this.#blocked();
+        if (!output.isEmpty) this.blocked();
         return null;
       }
     }
     return null;
   }
 
-  #sendFront(output: WriteQueue, front: Outgoing, most: number): number {
+  private sendFront(output: WriteQueue, front: Outgoing, most: number): number {
     if (front.file !== null) return this.sendFileToFd(front.file, Math.min(front.file.remaining, most));
     if (!output.isMany) return this.writeToFd(front.bytes, front.start, front.end);
     return this.writeViewsToFd(output.views(MAX_VIEWS), front.start);
   }
 
-  #sentOfFile(output: WriteQueue, file: OutgoingFile, count: number): void {
+  private sentOfFile(output: WriteQueue, file: OutgoingFile, count: number): void {
     file.offset += count;
     file.remaining -= count;
     this.#bytesWritten += count;
@@ -249,13 +249,13 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
   }
 
   /** The kernel takes no more: it says when it does. */
-  #blocked(): void {
+  private blocked(): void {
     this.state |= BLOCKED;
     this.want(Interest.WRITE, true);
   }
 
   /** More was queued than may be: the stream is beyond saving, since no byte is left out of its middle. */
-  #overflow(queued: number): Error {
+  private overflow(queued: number): Error {
     const { maxWriteBufferSize } = this.settings;
     const message = `${queued} bytes are queued, more than maxWriteBufferSize`;
     const error = new LimitError('ERR_IOLOOP_BUFFER_FULL', message, maxWriteBufferSize);

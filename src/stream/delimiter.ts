@@ -25,8 +25,12 @@ export class Delimiter {
    */
   static of(value: string | Uint8Array): Delimiter {
     if (value === lastText) return lastDelimiter;
-    if (typeof value !== 'string') return new Delimiter(checkBytes(value, Uint8Array.prototype.slice));
-    lastDelimiter = new Delimiter(checkBytes(Buffer.from(value), Uint8Array.prototype.subarray));
+    const bytes = typeof value === 'string' ? Buffer.from(value) : value;
+    if (!(bytes instanceof Uint8Array) || bytes.length === 0 || bytes.length > MAX_LENGTH)
+      throw invalidArgument('delimiter', `a string or Uint8Array of 1 to ${MAX_LENGTH} bytes`, value);
+    // A copy: the caller's bytes may change.
+    if (typeof value !== 'string') return new Delimiter(Uint8Array.from(bytes));
+    lastDelimiter = new Delimiter(bytes);
     lastText = value;
     return lastDelimiter;
   }
@@ -35,12 +39,6 @@ export class Delimiter {
   equals(other: Delimiter): boolean {
     return this === other || Buffer.compare(this.bytes, other.bytes) === 0;
   }
-}
-
-function checkBytes(value: unknown, own: (this: Uint8Array) => Uint8Array): Uint8Array {
-  if (!(value instanceof Uint8Array) || value.length === 0 || value.length > MAX_LENGTH)
-    throw invalidArgument('delimiter', `a string or Uint8Array of 1 to ${MAX_LENGTH} bytes`, value);
-  return own.call(value);
 }
 
 function fallbacksOf(bytes: Uint8Array): Uint32Array {

@@ -162,40 +162,40 @@ export class IOStream extends BaseIOStream<IOStream> {
   /** Whether small segments leave at once (TCP_NODELAY, tcp(7)). */
   setNoDelay(on: boolean): void {
     if (typeof on !== 'boolean') throw invalidArgument('on', 'a boolean', on);
-    setOption(this.#open, 'TCP_NODELAY', on);
+    setOption(this.openFd, 'TCP_NODELAY', on);
   }
 
   /** Has the kernel probe a peer that was silent for `idleMs`, rounded up to seconds; false: never (SO_KEEPALIVE). */
   setKeepAlive(idleMs: number | false): void {
     if (idleMs !== false) checkMilliseconds(idleMs, 'idleMs');
-    setKeepAlive(this.#open, idleMs === false ? 0 : idleMs);
+    setKeepAlive(this.openFd, idleMs === false ? 0 : idleMs);
   }
 
   /** What the kernel knows of the connection: `rttUs`, `sendCwnd`, `retransTotal` ... (TCP_INFO, tcp(7)). */
   tcpInfo(): Readonly<Record<string, number>> {
-    return explain({ detail: `fd ${this.fd}` }, () => addon().tcpInfo(this.#open));
+    return explain({ detail: `fd ${this.fd}` }, () => addon().tcpInfo(this.openFd));
   }
 
   /** Sets a socket option, by its name ('SO_RCVBUF', 'TCP_NODELAY') or by level, number and bytes (setsockopt(2)). */
   setOption(name: string, value: number | boolean | string): void;
   setOption(level: number, name: number, value: Uint8Array): void;
   setOption(nameOrLevel: string | number, valueOrName: number | boolean | string, bytes?: Uint8Array): void {
-    setOption(this.#open, nameOrLevel, valueOrName, bytes);
+    setOption(this.openFd, nameOrLevel, valueOrName, bytes);
   }
 
   /** A socket option as a number (getsockopt(2)). */
   getOption(name: string): number {
-    return getOption(this.#open, name);
+    return getOption(this.openFd, name);
   }
 
   /** Where the socket is bound. */
   get local(): Address {
-    return toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().socketAddress(this.#open)));
+    return toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().socketAddress(this.openFd)));
   }
 
   /** Whom it is, or was, connected to. */
   get remote(): Address {
-    this.#remote ??= toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().peerAddress(this.#open)));
+    this.#remote ??= toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().peerAddress(this.openFd)));
     return this.#remote;
   }
 
@@ -209,7 +209,7 @@ export class IOStream extends BaseIOStream<IOStream> {
     return null;
   }
 
-  get #open(): number {
+  private get openFd(): number {
     if (this.fd < 0) throw this.closedError('the stream is closed', this.error);
     return this.fd;
   }
@@ -317,10 +317,10 @@ class SecureIOStream extends IOStream {
     return this.#session.read(target) ?? this.#refusal;
   }
   protected override writeToFd(source: Uint8Array, start: number, end: number): number {
-    return this.#session.write(source.subarray(start, end)) ?? this.#refusal;
+    return this.#session.write(source.subarray(start, Math.min(end, start + TAKEN_AT_ONCE))) ?? this.#refusal;
   }
   protected override writeViewsToFd(views: readonly Uint8Array[], skip: number): number {
-    return this.#session.write(Buffer.concat(views).subarray(skip)) ?? this.#refusal;
+    return this.#session.write(concatenate(views, skip, TAKEN_AT_ONCE)) ?? this.#refusal;
   }
   protected override sendFileToFd(file: OutgoingFile, most: number): number {
     return sendThroughMemory(file, most, (bytes) => this.writeToFd(bytes, 0, bytes.length));
@@ -351,8 +351,25 @@ class SecureIOStream extends IOStream {
   }
 }
 
+/** Bytes that a session gets at a time: it copies them, and no limit of the queue knows of them any more. */
+const TAKEN_AT_ONCE = 64 * 1024;
 /** No errno: the session knows what failed. */
 const FAILED = -1;
+
+/** At most `most` bytes of `views`, without the first `skip`, as one. */
+function concatenate(views: readonly Uint8Array[], skip: number, most: number): Uint8Array {
+  const parts: Uint8Array[] = [];
+  let start = skip;
+  let left = most;
+  for (const view of views) {
+    const part = view.subarray(start, start + left);
+    parts.push(part);
+    start = 0;
+    left -= part.length;
+    if (left === 0) break;
+  }
+  return Buffer.concat(parts);
+}
 
 /** A stream over a descriptor that was just connected. */
 function openOrClose(fd: number, settings: StreamSettings, remote: Address): IOStream {

@@ -1,17 +1,17 @@
 import { LimitError } from '../errors.ts';
-import type { HandlerTable, ReadyListener } from '../handler.ts';
+import type { Handler, HandlerTable, ReadyListener } from '../handler.ts';
 import type { IOLoop } from '../ioloop.ts';
 import type { LoopPart } from '../loop-part.ts';
 import type { Scheduler } from '../scheduler.ts';
 import { memoryBudget } from './memory-budget.ts';
-import type { Chunk } from './read-buffer.ts';
+import { type Chunk, ReadBuffer } from './read-buffer.ts';
 import { NEVER, TICK_MS, TimeoutWheel, type WheelEntry } from './timeout-wheel.ts';
 import { WriteQueue } from './write-queue.ts';
 
 /** Bytes that one receive takes at most. */
 const SLAB_SIZE = 64 * 1024;
-/** Emptied queues that are kept, each with its buffer. */
-const MAX_SPARE_QUEUES = 256;
+/** Emptied buffers and queues that are kept for the next stream. */
+const MAX_SPARE = 256;
 
 /** What a loop does to the streams that live on it. */
 export interface LiveStream extends ReadyListener {
@@ -54,6 +54,7 @@ export class LoopStreams implements LoopPart, WheelEntry {
   #size = 0;
   #slab: Chunk = Buffer.allocUnsafeSlow(SLAB_SIZE);
   #unsettled: LiveStream[] = [];
+  readonly #spareInputs: ReadBuffer[] = [];
   readonly #spareQueues: WriteQueue[] = [];
   readonly #held = new Set<LiveStream>();
   #whenNone: (() => void) | null = null;
@@ -125,12 +126,24 @@ export class LoopStreams implements LoopPart, WheelEntry {
     return slab;
   }
 
+  /** An empty buffer. */
+  takeInput(): ReadBuffer {
+    return this.#spareInputs.pop() ?? new ReadBuffer();
+  }
+
+  /** An empty buffer, which its stream has given up. */
+  returnInput(input: ReadBuffer): void {
+    if (this.#spareInputs.length < MAX_SPARE) this.#spareInputs.push(input);
+  }
+
+  /** An empty queue. */
   takeQueue(): WriteQueue {
     return this.#spareQueues.pop() ?? new WriteQueue();
   }
 
+  /** An empty queue, which its stream has given up. */
   returnQueue(queue: WriteQueue): void {
-    if (this.#spareQueues.length < MAX_SPARE_QUEUES) this.#spareQueues.push(queue);
+    if (this.#spareQueues.length < MAX_SPARE) this.#spareQueues.push(queue);
   }
 
   /** Whether `stream` may receive; if not, it will when there is memory again. */
@@ -182,7 +195,7 @@ export class LoopStreams implements LoopPart, WheelEntry {
   /** All of them: those that are watched are in the loop's table, and have no place of their own here. */
   #live(): LiveStream[] {
     const live = [...this.unwatched];
-    for (const { receiver } of this.handlers) if (isStream(receiver)) live.push(receiver);
+    for (const { target } of this.handlers) if (isStream(target)) live.push(target);
     return live;
   }
 
@@ -223,8 +236,8 @@ export class LoopStreams implements LoopPart, WheelEntry {
   }
 }
 
-function isStream(receiver: ReadyListener | undefined): receiver is LiveStream {
-  return receiver !== undefined && 'bytesHeld' in receiver;
+function isStream(target: Handler | ReadyListener): target is LiveStream {
+  return typeof target === 'object' && 'bytesHeld' in target;
 }
 
 /** Who holds most by `measure`, the oldest of equals; nobody, if none holds anything. */

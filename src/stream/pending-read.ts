@@ -1,7 +1,6 @@
 import { LimitError } from '../errors.ts';
 import type { Delimiter } from './delimiter.ts';
 import { type Chunk, EMPTY_CHUNK, type ReadBuffer } from './read-buffer.ts';
-import { NEVER } from './timeout-wheel.ts';
 
 /**
  * What a read waits for: how a message is cut out of the bytes that have come.
@@ -184,16 +183,22 @@ function overLimit(what: string, limit: number): LimitError {
   return new LimitError('ERR_IOLOOP_READ_LIMIT', `${what} within ${limit} bytes`, limit);
 }
 
+/** What ends the waiting of a read. */
+export interface WaitLimits {
+  /** When, as a tick of the wheel; 0: never. */
+  readonly deadline: number;
+  readonly timeoutMs: number;
+  /** Takes the listener off the caller's signal. */
+  readonly forgetSignal: () => void;
+}
+
 /** A read that waits, and the ends of its promise. */
 export class PendingRead {
   readonly framing: Framing<unknown>;
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: Error) => void;
-  /** When the waiting ends, as a tick of the wheel. */
-  deadline: number = NEVER;
-  timeoutMs = 0;
-  /** Takes the listener off the caller's signal. */
-  forgetSignal: (() => void) | null = null;
+  /** What ends the waiting, if anything does. */
+  limits: WaitLimits | null = null;
 
   constructor(framing: Framing<unknown>, resolve: (result: unknown) => void, reject: (error: Error) => void) {
     this.framing = framing;

@@ -49,6 +49,7 @@ const DEFAULT_MAX_BYTES = 64 * 1024;
 const NEXT_PIECE = new NextPiece();
 const NO_INPUT = new ReadBuffer();
 // A program reads by one delimiter, or few: all its streams share this.
+let lastAtMost = new AtMost(0);
 let lastFraming = new UntilDelimiter(Delimiter.of('\n'), DEFAULT_MAX_BYTES);
 
 /** The reading half: framed reads, listeners, limits, the peer's end. */
@@ -72,7 +73,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     options?: { maxBytes?: number | undefined } & WaitOptions,
   ): Promise<Chunk> {
     try {
-      return this.#read(this.#untilDelimiter(delimiter, options), options);
+      return this.read(this.untilDelimiter(delimiter, options), options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -80,7 +81,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
 
   /** As {@link readUntil}, from what has come alone: null when the message is not complete. */
   tryReadUntil(delimiter: string | Uint8Array, options?: { maxBytes?: number | undefined }): Chunk | null {
-    return this.#tryRead(this.#untilDelimiter(delimiter, options));
+    return this.tryRead(this.untilDelimiter(delimiter, options));
   }
 
   /**
@@ -92,7 +93,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   readUntilRegex(pattern: RegExp, options?: { maxBytes?: number | undefined } & WaitOptions): Promise<Chunk> {
     try {
       if (!(pattern instanceof RegExp)) throw invalidArgument('pattern', 'a RegExp', pattern);
-      return this.#read(new UntilRegex(pattern, this.#maxBytes(options, DEFAULT_MAX_BYTES)), options);
+      return this.read(new UntilRegex(pattern, this.maxBytes(options, DEFAULT_MAX_BYTES)), options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -101,7 +102,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   /** `count` bytes; with `partial` what there is, one byte at least. */
   readBytes(count: number, options?: { partial?: boolean | undefined } & WaitOptions): Promise<Chunk> {
     try {
-      return this.#read(this.#bytes(count, options), options);
+      return this.read(this.bytes(count, options), options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -109,7 +110,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
 
   /** As {@link readBytes}, from what has come alone: null when there is not enough. */
   tryReadBytes(count: number, options?: { partial?: boolean | undefined }): Chunk | null {
-    return this.#tryRead(this.#bytes(count, options));
+    return this.tryRead(this.bytes(count, options));
   }
 
   /**
@@ -121,7 +122,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
       if (!(target instanceof Uint8Array)) throw invalidArgument('target', 'a Uint8Array', target);
       checkOptions(options);
       if (target.length === 0) return Promise.resolve(0);
-      return this.#read(new IntoTarget(target, options?.partial === true), options);
+      return this.read(new IntoTarget(target, options?.partial === true), options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -130,7 +131,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   /** All bytes up to the peer's end. `maxBytes`: `maxBufferSize` by default. */
   readUntilClose(options?: { maxBytes?: number | undefined } & WaitOptions): Promise<Chunk> {
     try {
-      return this.#read(new UntilEnd(this.#maxBytes(options, this.settings.maxBufferSize)), options);
+      return this.read(new UntilEnd(this.maxBytes(options, this.settings.maxBufferSize)), options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -140,13 +141,13 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   [Symbol.asyncIterator](): AsyncIterableIterator<Chunk> {
     const next = async (): Promise<IteratorResult<Chunk>> => {
       this.state &= ~ITERATING;
-      const reading = this.#read(NEXT_PIECE, undefined);
+      const reading = this.read(NEXT_PIECE, undefined);
       this.state |= ITERATING;
       try {
         return { value: await reading, done: false };
       } catch (error) {
         this.state &= ~ITERATING;
-        if (this.#hasEndedCleanly && IOLoopError.is(error, 'ERR_IOLOOP_STREAM_CLOSED'))
+        if (this.hasEndedCleanly && IOLoopError.is(error, 'ERR_IOLOOP_STREAM_CLOSED'))
           return { value: undefined, done: true };
         throw error;
       }
@@ -168,7 +169,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     if (listener !== null) checkFunction(listener, 'listener');
     if (this.#reader !== null || (this.state & ITERATING) !== 0) throw readPending();
     this.#listener = listener;
-    if (listener !== null) this.#serveLater();
+    if (listener !== null) this.serveLater();
   }
 
   /** Receives and delivers nothing until {@link resume}. */
@@ -180,17 +181,17 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   resume(): void {
     if ((this.state & PAUSED) === 0) return;
     this.state &= ~PAUSED;
-    this.#serveLater();
+    this.serveLater();
   }
 
   /** Puts a copy of `data` back to the front of what was received. */
   unshift(data: Uint8Array): void {
     if (!(data instanceof Uint8Array)) throw invalidArgument('data', 'a Uint8Array', data);
     if ((this.state & DEAF) !== 0) throw this.refusal();
-    this.#input ??= new ReadBuffer();
+    this.#input ??= this.settings.streams.takeInput();
     this.#input.unshift(data);
-    this.#count(data.length);
-    this.#serveLater();
+    this.count(data.length);
+    this.serveLater();
   }
 
   /** Bytes received so far. */
@@ -228,16 +229,16 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   /** All that was received and not read. */
   protected takeAll(): Chunk {
     const input = this.#input;
-    return input === null ? EMPTY_CHUNK : this.#counted(input, () => input.take(input.length));
+    return input === null ? EMPTY_CHUNK : this.counted(input, () => input.take(input.length));
   }
 
   // ---- reads
 
-  #untilDelimiter(
+  private untilDelimiter(
     delimiter: string | Uint8Array,
     options: { maxBytes?: number | undefined } | undefined,
   ): UntilDelimiter {
-    const maxBytes = this.#maxBytes(options, DEFAULT_MAX_BYTES);
+    const maxBytes = this.maxBytes(options, DEFAULT_MAX_BYTES);
     const wanted = Delimiter.of(delimiter);
     if (lastFraming.delimiter === wanted && lastFraming.maxBytes === maxBytes) return lastFraming;
     if (wanted.bytes.length > maxBytes)
@@ -250,7 +251,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     return lastFraming;
   }
 
-  #maxBytes(options: { maxBytes?: number | undefined } | undefined, byDefault: number): number {
+  private maxBytes(options: { maxBytes?: number | undefined } | undefined, byDefault: number): number {
     const { maxBufferSize } = this.settings;
     if (options === undefined) return Math.min(byDefault, maxBufferSize);
     checkOptions(options);
@@ -260,58 +261,64 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     return maxBytes;
   }
 
-  #bytes(count: number, options: { partial?: boolean | undefined } | undefined): Framing<Chunk> {
+  private bytes(count: number, options: { partial?: boolean | undefined } | undefined): Framing<Chunk> {
     checkInteger(count, 'count', 0, Number.MAX_SAFE_INTEGER);
     checkOptions(options);
-    if (options?.partial === true) return new AtMost(count);
+    if (options?.partial === true) {
+      if (lastAtMost.count !== count) lastAtMost = new AtMost(count);
+      return lastAtMost;
+    }
     const { maxBufferSize } = this.settings;
     if (count > maxBufferSize) throw overBuffer('count', count, maxBufferSize);
     return new Exactly(count);
   }
 
   /** What `framing` takes from the buffer, now or when it has come. */
-  #read<T>(framing: Framing<T>, options: WaitOptions | undefined): Promise<T> {
+  private read<T>(framing: Framing<T>, options: WaitOptions | undefined): Promise<T> {
     checkWait(options);
     if (this.isRead) return Promise.reject(readPending());
     if (options?.signal?.aborted) return Promise.reject(new AbortError(options.signal.reason));
     if ((this.state & DEAF) !== 0) return Promise.reject(this.refusal());
     try {
-      const result = this.#take(framing);
+      const result = this.take(framing);
       if (result !== undefined) return Promise.resolve(result);
     } catch (error) {
       return Promise.reject(error);
     }
-    if (this.#isDry) return Promise.reject(this.#tellReaderEnd());
+    if (this.isDry) return Promise.reject(this.tellReaderEnd());
     return new Promise<T>((resolve, reject) => {
-      this.#await(new PendingRead(framing, resolve as (result: unknown) => void, reject), options);
+      this.await(new PendingRead(framing, resolve as (result: unknown) => void, reject), options);
     });
   }
 
-  #tryRead(framing: Framing<Chunk>): Chunk | null {
+  private tryRead(framing: Framing<Chunk>): Chunk | null {
     if (this.isRead) throw readPending();
     if ((this.state & DEAF) !== 0) throw this.refusal();
-    return this.#take(framing) ?? null;
+    return this.take(framing) ?? null;
   }
 
   /** Whether nothing more will come. */
-  get #isDry(): boolean {
+  private get isDry(): boolean {
     return (this.state & (PEER_ENDED | CLOSED)) !== 0;
   }
 
-  get #hasEndedCleanly(): boolean {
+  private get hasEndedCleanly(): boolean {
     return (this.state & PEER_ENDED) !== 0 && this.error === null;
   }
 
   /** Lets `framing` take from the buffer. A message over its limit ends the stream with this turn. */
-  #take<T>(framing: Framing<T>): T | undefined {
+  private take<T>(framing: Framing<T>): T | undefined {
     const input = this.#input;
     if (input === null || input.length === 0)
-      return this.#hasEndedCleanly ? framing.take(NO_INPUT, true) : undefined;
+      return this.hasEndedCleanly ? framing.take(NO_INPUT, true) : undefined;
+    const before = input.length;
     try {
-      const result = this.#counted(input, () => framing.take(input, this.#hasEndedCleanly));
-      if (result !== undefined) this.#taken();
+      const result = framing.take(input, this.hasEndedCleanly);
+      this.count(input.length - before);
+      if (result !== undefined) this.taken();
       return result;
     } catch (error) {
+      this.count(input.length - before);
       this.setError(error instanceof Error ? error : null);
       this.state |= CLOSE_DUE;
       this.unsettle();
@@ -320,83 +327,98 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   }
 
   /** Runs what may take from `input`, and counts what it took. */
-  #counted<T>(input: ReadBuffer, taking: () => T): T {
+  private counted<T>(input: ReadBuffer, taking: () => T): T {
     const before = input.length;
     try {
       return taking();
     } finally {
-      this.#count(input.length - before);
+      this.count(input.length - before);
     }
   }
 
-  #count(bytes: number): void {
+  private count(bytes: number): void {
     this.settings.streams.bytesBuffered += bytes;
     memoryBudget.add(bytes);
   }
 
   /** Something was taken from the buffer: there is room, or the end behind it has come. */
-  #taken(): void {
+  private taken(): void {
     this.deadlines?.readDone();
-    if ((this.state & (PEER_ENDED | END_TOLD)) === PEER_ENDED && this.bytesBuffered === 0) this.#tellEnd();
+    this.dropEmpty();
+    if ((this.state & (PEER_ENDED | END_TOLD)) === PEER_ENDED && this.bytesBuffered === 0) this.tellEnd();
     else this.receiveAgain();
   }
 
-  #await(reader: PendingRead, options: WaitOptions | undefined): void {
+  private await(reader: PendingRead, options: WaitOptions | undefined): void {
     this.#reader = reader;
-    const { signal, timeoutMs = Number.POSITIVE_INFINITY } = options ?? {};
-    if (signal !== undefined) {
-      const onAbort = (): void => this.#endWait(reader, new AbortError(signal.reason));
-      signal.addEventListener('abort', onAbort, { once: true });
-      reader.forgetSignal = () => signal.removeEventListener('abort', onAbort);
-    }
-    if (timeoutMs !== Number.POSITIVE_INFINITY) {
-      const { wheel } = this.settings.streams;
-      reader.timeoutMs = timeoutMs;
-      reader.deadline = wheel.after(timeoutMs);
-      wheel.schedule(this, reader.deadline);
-    }
-    if (this.bytesBuffered > 0) this.#begun(0);
+    if (options !== undefined) this.limitWait(reader, options);
+    if (this.bytesBuffered > 0) this.begun(0);
     this.receiveAgain();
   }
 
+  /** An empty buffer is another stream's. */
+  private dropEmpty(): void {
+    const input = this.#input;
+    if (input === null || input.length > 0) return;
+    this.#input = null;
+    this.settings.streams.returnInput(input);
+  }
+
+  private limitWait(reader: PendingRead, { signal, timeoutMs }: WaitOptions): void {
+    const limits = { forgetSignal: (): void => {}, deadline: NEVER, timeoutMs: 0 };
+    reader.limits = limits;
+    if (signal !== undefined) {
+      const onAbort = (): void => this.endWait(reader, new AbortError(signal.reason));
+      signal.addEventListener('abort', onAbort, { once: true });
+      limits.forgetSignal = () => signal.removeEventListener('abort', onAbort);
+    }
+    if (timeoutMs !== undefined && timeoutMs !== Number.POSITIVE_INFINITY) {
+      const { wheel } = this.settings.streams;
+      limits.timeoutMs = timeoutMs;
+      limits.deadline = wheel.after(timeoutMs);
+      wheel.schedule(this, limits.deadline);
+    }
+  }
+
   /** The waiting ends, not the stream: what came stays for the next read. */
-  #endWait(reader: PendingRead, error: Error): void {
+  private endWait(reader: PendingRead, error: Error): void {
     if (this.#reader !== reader) return;
-    this.#putBack(reader);
-    this.#rejectReader(error);
+    this.putBack(reader);
+    this.rejectReader(error);
     this.deadlines?.readDone();
   }
 
-  #putBack(reader: PendingRead): void {
+  private putBack(reader: PendingRead): void {
     if (reader.framing.abandon === undefined) return;
-    this.#input ??= new ReadBuffer();
+    this.#input ??= this.settings.streams.takeInput();
     const input = this.#input;
-    this.#counted(input, () => reader.framing.abandon?.(input));
+    this.counted(input, () => reader.framing.abandon?.(input));
   }
 
-  #resolveReader(reader: PendingRead, result: unknown): void {
+  private resolveReader(reader: PendingRead, result: unknown): void {
     this.#reader = null;
-    reader.forgetSignal?.();
+    reader.limits?.forgetSignal();
     reader.resolve(result);
   }
 
-  #rejectReader(error: Error): void {
+  private rejectReader(error: Error): void {
     const reader = this.#reader;
     this.#reader = null;
-    reader?.forgetSignal?.();
+    reader?.limits?.forgetSignal();
     reader?.reject(error);
   }
 
   protected override expireRead(tick: number): number {
     const reader = this.#reader;
     if (reader === null) return NEVER;
-    let next = reader.deadline;
+    const { deadline: due = NEVER, timeoutMs = 0 } = reader.limits ?? {};
+    let next = due;
     if (next !== NEVER && next <= tick) {
-      this.#endWait(reader, new TimeoutError(`the read took more than ${reader.timeoutMs} ms`));
+      this.endWait(reader, new TimeoutError(`the read took more than ${timeoutMs} ms`));
       return NEVER;
     }
     if (reader.framing instanceof UntilRegex && reader.framing.wantsRetry(this.bytesBuffered)) {
-      if (reader.framing.isQuiet(this.bytesBuffered)) this.#serveReader(reader);
+      if (reader.framing.isQuiet(this.bytesBuffered)) this.serveReader(reader);
       else next = earlier(next, tick + 1);
     }
     return next;
@@ -407,7 +429,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   /** Receives what is there, as far as somebody wants it. `over`: an error waits, or both halves have ended. */
   protected override receive(over: boolean): void {
     for (let i = 0; i < MAX_RECEIVES; i++) {
-      if (!this.#takesMore()) {
+      if (!this.takesMore()) {
         // What nobody takes would be told for ever.
         if (over) this.want(Interest.READ | Interest.WRITE, false);
         else this.want(Interest.READ, false);
@@ -417,19 +439,19 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
       const room = target ?? this.settings.streams.slab;
       const count = this.readFromFd(room);
       if (count <= 0) {
-        if (count === 0) this.#peerEnded();
+        if (count === 0) this.peerEnded();
         else if (count !== EAGAIN) this.fail(this.errorOf(count, 'recv'));
         return;
       }
       this.#bytesRead += count;
-      if (target !== null) this.#receivedInto(count);
-      else this.#received(room as Chunk, count);
+      if (target !== null) this.receivedInto(count);
+      else this.received(room as Chunk, count);
       if (count < room.length && !this.readsInPieces) return;
     }
     this.readMore();
   }
 
-  #takesMore(): boolean {
+  private takesMore(): boolean {
     const state = this.state;
     if ((state & LINGERING) !== 0) return (state & (PEER_ENDED | CLOSED)) === 0;
     if ((state & (PEER_ENDED | CLOSED | DEAF | PAUSED | LISTENER_BUSY | CLOSE_DUE)) !== 0) return false;
@@ -439,42 +461,42 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
 
   /** Sees to it that what is wanted is received. */
   protected override receiveAgain(): void {
-    if ((this.interest & Interest.READ) === 0 && (this.state & NO_MEMORY) === 0 && this.#takesMore())
+    if ((this.interest & Interest.READ) === 0 && (this.state & NO_MEMORY) === 0 && this.takesMore())
       this.want(Interest.READ, true);
   }
 
-  #received(slab: Chunk, count: number): void {
+  private received(slab: Chunk, count: number): void {
     if ((this.state & LINGERING) !== 0) {
       this.extras.drained += count;
       if (this.extras.drained > MAX_DRAINED) this.dispose(null, false);
       return;
     }
     if (this.#listener !== null && this.bytesBuffered === 0) {
-      this.#emit(
+      this.emit(
         count >= KEEPS_SLAB ? this.settings.streams.takeSlab().subarray(0, count) : copyOf(slab, count),
       );
     } else {
-      this.#input ??= new ReadBuffer();
+      this.#input ??= this.settings.streams.takeInput();
       if (count >= KEEPS_SLAB) this.#input.adopt(this.settings.streams.takeSlab(), count);
       else this.#input.append(slab, count);
-      this.#count(count);
+      this.count(count);
       this.serve();
     }
-    this.#begun(count);
+    this.begun(count);
   }
 
-  #receivedInto(count: number): void {
+  private receivedInto(count: number): void {
     const reader = this.#reader;
     const result = reader?.framing.received?.(count);
     if (reader !== null && result !== undefined) {
       this.deadlines?.readDone();
-      this.#resolveReader(reader, result);
+      this.resolveReader(reader, result);
     }
-    this.#begun(count);
+    this.begun(count);
   }
 
   /** `count` bytes have come: what that means for the deadlines. */
-  #begun(count: number): void {
+  private begun(count: number): void {
     const framing = this.#reader?.framing;
     if (framing instanceof UntilRegex)
       this.settings.streams.wheel.schedule(this, this.settings.streams.wheel.now() + 1);
@@ -485,13 +507,13 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
 
   /** Receives what came before the failure, as far as the limits go. */
   protected override salvage(): void {
-    while (this.#takesMore() && this.bytesBuffered < this.settings.maxBufferSize) {
+    while (this.takesMore() && this.bytesBuffered < this.settings.maxBufferSize) {
       // Each time anew: a receive of many bytes has kept the one before.
       const { slab } = this.settings.streams;
       const count = this.readFromFd(slab);
       if (count <= 0) return;
       this.#bytesRead += count;
-      this.#received(slab, count);
+      this.received(slab, count);
     }
   }
 
@@ -505,67 +527,67 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   /** Gives what is buffered to whoever reads. */
   protected override serve(): void {
     const reader = this.#reader;
-    if (reader !== null) this.#serveReader(reader);
+    if (reader !== null) this.serveReader(reader);
     while (this.#listener !== null && this.bytesBuffered > 0 && (this.state & NOT_DELIVERING) === 0) {
       const input = this.#input ?? NO_INPUT;
-      this.#emit(this.#counted(input, () => input.takePiece(input.length)));
+      this.emit(this.counted(input, () => input.takePiece(input.length)));
     }
-    if ((this.state & (PEER_ENDED | END_TOLD)) === PEER_ENDED && this.bytesBuffered === 0) this.#tellEnd();
+    if ((this.state & (PEER_ENDED | END_TOLD)) === PEER_ENDED && this.bytesBuffered === 0) this.tellEnd();
     else this.receiveAgain();
   }
 
-  #serveReader(reader: PendingRead): void {
+  private serveReader(reader: PendingRead): void {
     if ((this.state & PAUSED) !== 0) return;
     try {
-      const result = this.#take(reader.framing);
-      if (result !== undefined) this.#resolveReader(reader, result);
-      else if (this.#isDry) this.#endWait(reader, this.#tellReaderEnd());
+      const result = this.take(reader.framing);
+      if (result !== undefined) this.resolveReader(reader, result);
+      else if (this.isDry) this.endWait(reader, this.tellReaderEnd());
     } catch (error) {
-      if (error instanceof Error) this.#rejectReader(error);
+      if (error instanceof Error) this.rejectReader(error);
     }
   }
 
   /** Serves at the end of the turn, not within the caller's call. */
-  #serveLater(): void {
+  private serveLater(): void {
     this.state |= TO_SERVE;
     this.unsettle();
   }
 
-  #emit(chunk: Chunk): void {
+  private emit(chunk: Chunk): void {
     try {
       const result = this.#listener?.(chunk, this.self);
       if (result === undefined || result === SETTLED || !isPromise(result)) return;
       this.state |= LISTENER_BUSY;
       this.hold();
       Promise.resolve(result).then(
-        () => this.#listenerDone(),
-        (error: unknown) => this.#listenerRejected(error),
+        () => this.listenerDone(),
+        (error: unknown) => this.listenerRejected(error),
       );
     } catch (error) {
       this.listenerFailed(error);
     }
   }
 
-  #listenerDone(): void {
+  private listenerDone(): void {
     this.state &= ~LISTENER_BUSY;
     this.release();
     this.serve();
   }
 
-  #listenerRejected(error: unknown): void {
+  private listenerRejected(error: unknown): void {
     this.state &= ~LISTENER_BUSY;
     this.release();
     this.listenerFailed(error);
   }
 
-  #peerEnded(): void {
+  private peerEnded(): void {
     this.state |= PEER_ENDED;
     if ((this.state & LINGERING) !== 0) this.dispose(null, false);
     else this.serve();
   }
 
   /** Tells that nothing more will come; the stream then closes by itself, unless our half may stay open. */
-  #tellEnd(): void {
+  private tellEnd(): void {
     if ((this.state & END_TOLD) !== 0 || (this.state & PEER_ENDED) === 0) return;
     this.state |= END_TOLD;
     if ((this.state & (HALF_OPEN | SHUT)) !== HALF_OPEN) {
@@ -576,8 +598,8 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   }
 
   /** The error of a read that cannot be satisfied any more. */
-  #tellReaderEnd(): IOLoopError {
-    this.#tellEnd();
+  private tellReaderEnd(): IOLoopError {
+    this.tellEnd();
     return this.refusal();
   }
 
@@ -587,9 +609,9 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     this.state |= DEAF;
     this.state &= ~(CLOSE_DUE | ITERATING);
     this.#listener = null;
-    this.#rejectReader(this.refusal());
+    this.rejectReader(this.refusal());
     const input = this.#input;
-    if (input !== null) this.#counted(input, () => input.clear());
+    if (input !== null) this.counted(input, () => input.clear());
   }
 }
 

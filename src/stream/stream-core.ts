@@ -315,7 +315,7 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
   settle(): void {
     this.state &= ~UNSETTLED;
     if ((this.state & TO_NOTIFY) !== 0) {
-      this.#notify();
+      this.notify();
       return;
     }
     if ((this.state & TO_SERVE) !== 0) {
@@ -323,7 +323,7 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
       this.serve();
     }
     if ((this.state & CLOSE_DUE) !== 0) this.beginClose(this.error);
-    if ((this.state & DONE) !== 0 && this.#holds === 0) this.#startClosing();
+    if ((this.state & DONE) !== 0 && this.#holds === 0) this.startClosing();
     if ((this.state & (BLOCKED | CLOSED)) === 0) this.transmit();
   }
 
@@ -339,7 +339,7 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
     const deadlines = this.deadlines;
     if (deadlines === null || (this.state & CLOSED) !== 0) return next;
     const overdue = deadlines.overdue(this.loop.time());
-    if (overdue !== null) this.#overdue(overdue);
+    if (overdue !== null) this.overdue(overdue);
     if ((this.state & CLOSED) !== 0) return NEVER;
     return earlier(next, deadlines.nextTick());
   }
@@ -410,11 +410,11 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
     this.deafen();
     if ((this.state & (CLOSING | CLOSED)) !== 0) return;
     this.setError(error);
-    this.#startClosing();
+    this.startClosing();
     this.unsettle();
   }
 
-  #startClosing(): void {
+  private startClosing(): void {
     if ((this.state & (CLOSING | CLOSED)) !== 0) return;
     this.state |= CLOSING;
     if (!this.isSending) return;
@@ -423,7 +423,7 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
   }
 
   /** Everything has left: closes, at once if nobody can lose by it. */
-  #finish(): void {
+  private finish(): void {
     if ((this.state & PEER_ENDED) !== 0 || !this.mustLinger()) {
       this.dispose(null, false);
       return;
@@ -466,7 +466,7 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
     this.unsettle();
   }
 
-  #notify(): void {
+  private notify(): void {
     this.state &= ~TO_NOTIFY;
     const extras = this.#extras;
     extras?.whenClosed?.resolve();
@@ -490,7 +490,7 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
     return this.closedError((state & ENDING) !== 0 ? 'the stream was ended' : 'the stream is closed', null);
   }
 
-  #shut(): void {
+  private shut(): void {
     this.state |= SHUT;
     this.shutdownFd();
     if ((this.state & END_TOLD) === 0) return;
@@ -500,8 +500,8 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
 
   /** Nothing is queued: what waited for that. */
   protected allSent(): void {
-    if ((this.state & (CLOSING | CLOSED | LINGERING)) === CLOSING) this.#finish();
-    else if ((this.state & (ENDING | SHUT | CLOSED)) === ENDING) this.#shut();
+    if ((this.state & (CLOSING | CLOSED | LINGERING)) === CLOSING) this.finish();
+    else if ((this.state & (ENDING | SHUT | CLOSED)) === ENDING) this.shut();
   }
 
   /** Calls the listener of {@link onEnd}. */
@@ -543,7 +543,7 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
     if (tick !== NEVER) this.settings.streams.wheel.schedule(this, tick);
   }
 
-  #overdue(what: Overdue): void {
+  private overdue(what: Overdue): void {
     const { settings } = this;
     switch (what) {
       case 'idle':
@@ -555,7 +555,7 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
         this.abort(new TimeoutError(`no queued byte left for ${settings.writeTimeoutMs} ms`));
         return;
       case 'soft':
-        this.abort(this.#overSoftLimit());
+        this.abort(this.overSoftLimit());
         return;
       case 'readRate':
         this.beginClose(tooSlow(`less than ${settings.minReadRate} bytes a second came`));
@@ -571,7 +571,7 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
     }
   }
 
-  #overSoftLimit(): LimitError {
+  private overSoftLimit(): LimitError {
     const { softWriteBufferSize, softWriteTimeoutMs } = this.settings;
     const message = `more than ${softWriteBufferSize} bytes were queued for ${softWriteTimeoutMs} ms`;
     return new LimitError('ERR_IOLOOP_BUFFER_FULL', message, softWriteBufferSize);
