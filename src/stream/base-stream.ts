@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { checkInteger, invalidArgument } from '../arguments.ts';
@@ -209,7 +210,7 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
   /** Sends the front of `output` until it is empty, the kernel takes no more, or others have their turn. */
   private send(output: WriteQueue): Error | null {
     let left = MAX_SENT;
-    for (let front = output.front; front !== undefined; front = output.front) {
+    for (let front = output.front; front !== null; front = output.front) {
       if (front.isGone)
         return new IOLoopError(
           'ERR_IOLOOP_INVALID_STATE',

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { invalidArgument } from '../arguments.ts';
 
 /** The longest delimiter: longer ones are framing of another kind. */

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import type { LookupFunction } from 'node:net';
 import type { ConnectionOptions, TlsOptions } from 'node:tls';
 import { type Address, toAddress } from '../address.ts';
@@ -282,7 +283,8 @@ class SecureIOStream extends IOStream {
   }
 
   override get bytesQueued(): number {
-    return super.bytesQueued + this.#session.unflushed;
+    // A session that was cut off keeps count of what is lost.
+    return super.bytesQueued + (this.#plain.fd < 0 ? 0 : this.#session.unflushed);
   }
 
   override async flush(options?: WaitOptions): Promise<void> {

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { LimitError } from '../errors.ts';
 import type { Handler, HandlerTable, ReadyListener } from '../handler.ts';
 import type { IOLoop } from '../ioloop.ts';
@@ -53,7 +54,10 @@ export class LoopStreams implements LoopPart, WheelEntry {
   readonly unwatched: Set<LiveStream> = new Set();
   #size = 0;
   #slab: Chunk = Buffer.allocUnsafeSlow(SLAB_SIZE);
-  #unsettled: LiveStream[] = [];
+  // Overwritten in turn, since an array that is emptied gives its memory up.
+  #unsettled: (LiveStream | null)[] = [];
+  #settled: (LiveStream | null)[] | null = null;
+  #count = 0;
   readonly #spareInputs: ReadBuffer[] = [];
   readonly #spareQueues: WriteQueue[] = [];
   readonly #held = new Set<LiveStream>();
@@ -101,17 +105,28 @@ export class LoopStreams implements LoopPart, WheelEntry {
 
   /** Has `stream` settled at the end of this turn; outside of one, when the current callback is done. */
   unsettle(stream: LiveStream): void {
-    this.#unsettled.push(stream);
-    if (this.#unsettled.length === 1) this.scheduler.wantWork();
+    this.#unsettled[this.#count++] = stream;
+    if (this.#count === 1) this.scheduler.wantWork();
   }
 
   settle(): void {
-    const unsettled = this.#unsettled;
-    if (unsettled.length > 0) {
-      this.#unsettled = [];
-      for (const stream of unsettled) stream.settle();
-    }
+    if (this.#count > 0) this.#settleAll();
     if (memoryBudget.isHigh || this.#held.size > 0) this.#relieveMemory();
+  }
+
+  #settleAll(): void {
+    const batch = this.#unsettled;
+    const count = this.#count;
+    this.#count = 0;
+    // None while one is in use: a stream may end the loop, which settles what is left.
+    this.#unsettled = this.#settled ?? [];
+    this.#settled = null;
+    for (let i = 0; i < count; i++) {
+      const stream = batch[i];
+      batch[i] = null;
+      stream?.settle();
+    }
+    this.#settled = batch;
   }
 
   /** Where to receive: its bytes are the next receiver's too, unless {@link takeSlab} takes it away. */

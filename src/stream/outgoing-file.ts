@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { checkFd, invalidArgument } from '../arguments.ts';
 

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import type { Delimiter } from './delimiter.ts';
 
 /** Bytes that belong to whoever was given them; fits fetch, crypto and fs. */

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { checkFunction, checkInteger, checkOptions, invalidArgument } from '../arguments.ts';
 import { isPromise } from '../entry-runner.ts';
 import { AbortError, IOLoopError, LimitError, TimeoutError } from '../errors.ts';
@@ -594,7 +595,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
       this.state |= DONE;
       this.unsettle();
     }
-    this.callEnd();
+    if ((this.state & DEAF) === 0) this.callEnd();
   }
 
   /** The error of a read that cannot be satisfied any more. */

@@ -407,9 +407,11 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
 
   /** {@link close}, with what ended it. */
   protected beginClose(error: Error | null): void {
+    const begins = (this.state & (CLOSING | CLOSED)) === 0;
+    // First of all: the read that waits is told of it.
+    if (begins) this.setError(error);
     this.deafen();
-    if ((this.state & (CLOSING | CLOSED)) !== 0) return;
-    this.setError(error);
+    if (!begins) return;
     this.startClosing();
     this.unsettle();
   }
@@ -461,6 +463,7 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
     this.deadlines = null;
     this.state |= TO_NOTIFY;
     this.countReference();
+    this.settings.streams.wheel.forget(this);
     this.settings.streams.remove(this);
     this.owner?.streamClosed(this.self);
     this.unsettle();

@@ -20,7 +20,7 @@ export interface WheelEntry {
  */
 export class TimeoutWheel {
   readonly #loop: IOLoop;
-  readonly #slots = new Map<number, WheelEntry[]>();
+  readonly #slots = new Map<number, Set<WheelEntry>>();
   #timer: TimerHandle | null = null;
   /** The tick that the timer waits for. */
   #armed = Number.POSITIVE_INFINITY;
@@ -42,21 +42,28 @@ export class TimeoutWheel {
   /** Sees to it that `entry` is looked at by `tick`, if it is not sooner already. */
   schedule(entry: WheelEntry, tick: number): void {
     if (entry.wheelTick !== NEVER && entry.wheelTick <= tick) return;
-    // Where it waited before it is skipped: its own tick says so.
+    this.forget(entry);
     entry.wheelTick = tick;
     const slot = this.#slots.get(tick);
     if (slot !== undefined) {
-      slot.push(entry);
+      slot.add(entry);
       return;
     }
-    this.#slots.set(tick, [entry]);
+    this.#slots.set(tick, new Set([entry]));
     if (tick < this.#armed) this.#arm(tick);
+  }
+
+  /** Looks at `entry` no more, and holds it no longer: a deadline may be far away. */
+  forget(entry: WheelEntry): void {
+    if (entry.wheelTick === NEVER) return;
+    this.#slots.get(entry.wheelTick)?.delete(entry);
+    entry.wheelTick = NEVER;
   }
 
   /** Forgets everybody: the timer does not outlive those it is for. */
   clear(): void {
     if (this.#slots.size === 0) return;
-    for (const slot of this.#slots.values()) for (const entry of slot) entry.wheelTick = NEVER;
+    for (const slot of this.#slots.values()) for (const entry of slot) this.forget(entry);
     this.#slots.clear();
     this.#timer?.cancel();
     this.#armed = Number.POSITIVE_INFINITY;
@@ -74,8 +81,8 @@ export class TimeoutWheel {
     this.#armed = Number.POSITIVE_INFINITY;
     for (const [tick, slot] of this.#slots) {
       if (tick > now) continue;
+      for (const entry of slot) this.#look(entry, now);
       this.#slots.delete(tick);
-      for (const entry of slot) if (entry.wheelTick === tick) this.#look(entry, now);
     }
     let next = Number.POSITIVE_INFINITY;
     for (const tick of this.#slots.keys()) next = Math.min(next, tick);
@@ -83,7 +90,7 @@ export class TimeoutWheel {
   };
 
   #look(entry: WheelEntry, now: number): void {
-    entry.wheelTick = NEVER;
+    this.forget(entry);
     const next = entry.expire(now);
     if (next !== NEVER) this.schedule(entry, Math.max(next, now + 1));
   }

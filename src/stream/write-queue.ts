@@ -1,7 +1,9 @@
+import { Buffer } from 'node:buffer';
 import { type Deferred, deferred } from '../deferred.ts';
 import { memoryBudget } from './memory-budget.ts';
 import type { OutgoingFile } from './outgoing-file.ts';
 import type { Chunk } from './read-buffer.ts';
+import { SETTLED } from './wait.ts';
 
 /** A write of so many bytes or more is kept by reference, of fewer by copy. */
 export const BORROWED_FROM: number = 16 * 1024;
@@ -9,8 +11,6 @@ export const BORROWED_FROM: number = 16 * 1024;
 const SHORT_TEXT = 24;
 const SMALL = 2 * 1024;
 const LARGE = 16 * 1024;
-/** So many chunks that have left are forgotten together. */
-const MANY_GONE = 64;
 
 /** Bytes on their way: copied into a buffer of ours, the caller's own, or those of a file. */
 export class Outgoing {
@@ -21,6 +21,8 @@ export class Outgoing {
   readonly file: OutgoingFile | null;
   start = 0;
   end: number;
+  /** What leaves after it. */
+  next: Outgoing | null = null;
   /** Settles when they have left. */
   sent: Deferred | null = null;
 
@@ -67,20 +69,20 @@ export class WriteQueue {
   copied = 0;
   /** Settles when no more than the high water mark wait; {@link drained} says that it is so. */
   #drain: Deferred | null = null;
-  #chunks: Outgoing[] = [];
-  #first = 0;
+  #first: Outgoing | null = null;
+  #last: Outgoing | null = null;
   /** The last chunk, if it still takes bytes. */
   #open: Outgoing | null = null;
   #kept: Outgoing | null = null;
 
   /** Whether everything has left. */
   get isEmpty(): boolean {
-    return this.#first === this.#chunks.length;
+    return this.#first === null;
   }
 
   /** What leaves next. */
-  get front(): Outgoing | undefined {
-    return this.#chunks[this.#first];
+  get front(): Outgoing | null {
+    return this.#first;
   }
 
   /** Adds a copy of `data`. */
@@ -115,11 +117,9 @@ export class WriteQueue {
 
   /** Settles when all that is in the queue now has left. */
   flushed(): Promise<void> {
-    const last = this.#chunks.at(-1);
-    if (last === undefined) return Promise.resolve();
     // What is written from now on is not waited for.
     this.#open = null;
-    return last.whenSent();
+    return this.#last?.whenSent() ?? SETTLED;
   }
 
   /** Settles when the queue has fallen to the high water mark; one promise for all who wait. */
@@ -137,9 +137,8 @@ export class WriteQueue {
   /** The views at the front, at most `most` of them, up to the first file; the first is not whole: `front.start`. */
   views(most: number): Uint8Array[] {
     const views: Uint8Array[] = [];
-    for (let i = this.#first; i < this.#chunks.length && views.length < most; i++) {
-      const chunk = this.#chunks[i];
-      if (chunk === undefined || chunk.file !== null || chunk.isGone) break;
+    for (let chunk = this.#first; chunk !== null && views.length < most; chunk = chunk.next) {
+      if (chunk.file !== null || chunk.isGone) break;
       views.push(chunk.isBorrowed ? chunk.bytes : chunk.bytes.subarray(0, chunk.end));
     }
     return views;
@@ -147,13 +146,13 @@ export class WriteQueue {
 
   /** Whether more than one chunk is there. */
   get isMany(): boolean {
-    return this.#chunks.length - this.#first > 1;
+    return this.#first !== this.#last;
   }
 
   /** `count` bytes at the front have left. */
   advance(count: number): void {
     let left = count;
-    for (let chunk = this.front; chunk !== undefined; chunk = this.front) {
+    for (let chunk = this.#first; chunk !== null; chunk = this.#first) {
       const size = Math.min(left, chunk.end - chunk.start);
       chunk.start += size;
       left -= size;
@@ -166,11 +165,11 @@ export class WriteQueue {
 
   /** The first chunk has left as a whole. */
   shift(): void {
-    const chunk = this.front;
-    if (chunk === undefined) return;
-    this.#first++;
-    if (this.#first === this.#chunks.length) this.#reset();
-    else if (this.#first === MANY_GONE) this.#forgetGone();
+    const chunk = this.#first;
+    if (chunk === null) return;
+    this.#first = chunk.next;
+    if (this.#first === null) this.#forgetAll();
+    chunk.next = null;
     if (chunk.own !== null && chunk.own.length <= LARGE) this.#kept = chunk;
     if (chunk.isBorrowed) memoryBudget.release(chunk.bytes.buffer, chunk.end);
     chunk.sent?.resolve();
@@ -179,11 +178,11 @@ export class WriteQueue {
 
   /** All that waits is dropped; who waits for it is told why. */
   fail(error: Error): void {
-    const dropped = this.#chunks.slice(this.#first);
-    this.#reset();
+    const dropped = this.#first;
+    this.#forgetAll();
     this.bytes = 0;
     this.#countCopied(-this.copied);
-    for (const chunk of dropped) {
+    for (let chunk = dropped; chunk !== null; chunk = chunk.next) {
       if (chunk.isBorrowed) memoryBudget.release(chunk.bytes.buffer, chunk.end);
       chunk.sent?.reject(error);
     }
@@ -193,7 +192,9 @@ export class WriteQueue {
 
   #push(chunk: Outgoing): void {
     this.#open = null;
-    this.#chunks.push(chunk);
+    if (this.#last === null) this.#first = chunk;
+    else this.#last.next = chunk;
+    this.#last = chunk;
   }
 
   #countCopied(bytes: number): void {
@@ -230,14 +231,9 @@ export class WriteQueue {
     return makeOwn(room);
   }
 
-  #forgetGone(): void {
-    this.#chunks.splice(0, this.#first);
-    this.#first = 0;
-  }
-
-  #reset(): void {
-    this.#chunks.length = 0;
-    this.#first = 0;
+  #forgetAll(): void {
+    this.#first = null;
+    this.#last = null;
     this.#open = null;
   }
 }
