@@ -306,6 +306,9 @@ class SecureIOStream extends IOStream {
     this.#interest = interest;
     if (wanted !== 0 && !this.loop.scheduler.closed) this.loop.addCallback(() => this.#ready(wanted));
   }
+  protected override get interest(): number {
+    return this.#interest;
+  }
   protected override forgetFd(): void {
     this.#interest = 0;
   }
