@@ -5,25 +5,13 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import * as assert from 'uvu/assert';
 
-import { type RunningChild, runFile, startFile } from './support/child.ts';
+import { runFile, startFile } from './support/child.ts';
+import { example, heard } from './support/examples.ts';
 import { suite } from './support/suite.ts';
 import { within } from './support/within.ts';
 
-const poemAndEcho = new URL('../examples/poem-and-echo.ts', import.meta.url);
-const finishedUploads = new URL('../examples/finished-uploads.ts', import.meta.url);
-
-/** What the example has said by the time it matches `pattern`. */
-function heard(child: RunningChild, pattern: RegExp): Promise<string> {
-  const match = new Promise<string>((resolve, reject) => {
-    let output = '';
-    child.process.stdout?.on('data', (chunk: string) => {
-      output += chunk;
-      if (pattern.test(output)) resolve(output);
-    });
-    child.result.then(({ stderr }) => reject(new Error(`the example ended: ${stderr}`)), reject);
-  });
-  return within(10_000, match, `the output ${pattern}`);
-}
+const poemAndEcho = example('poem-and-echo');
+const finishedUploads = example('finished-uploads');
 
 /** All that comes from `port` after `sent` went there. */
 function exchange(port: number, sent: string): Promise<string> {

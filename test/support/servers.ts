@@ -59,7 +59,7 @@ export async function serve(
 }
 
 /** The port of an address that has one. */
-export function portOf(address: Address | AddressInfo): number {
-  if ('port' in address) return address.port;
+export function portOf(address: Address | AddressInfo | string | null): number {
+  if (typeof address === 'object' && address !== null && 'port' in address) return address.port;
   throw new Error(`${address} has no port`);
 }
