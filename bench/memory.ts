@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { affordConnections } from './harness/descriptors.ts';
 import { withHeldConnections } from './harness/held-connections.ts';
 import { buildNativePrograms, type NativePrograms } from './harness/native-programs.ts';
@@ -13,6 +14,8 @@ import { awaitLines, type BenchServer, echoLineUp, findServers, onDataEcho, that
 const firstShare = 5 / 19;
 
 const collectLimitMs = 20_000;
+/** V8 gives the room of its young generation back only where little was allocated in the last five seconds. */
+const idleMs = 6_000;
 const collector = './bench/harness/collect-on-signal.ts';
 
 /** What makes a runtime collect its garbage at SIGUSR2; the others have none. */
@@ -50,10 +53,10 @@ export async function memory(options: BenchOptions): Promise<Question> {
       name: server.name,
       // The limit holds nothing per connection: a ratio to it says nothing.
       against: 'node-net',
-      measure: () => growth(programs, server, first, last),
+      measure: () => growth(programs, server, first, last, options.quick),
     })),
     notes: [
-      'each connection has had a line answered; JavaScript servers collect their garbage before each reading',
+      'each connection has had a line answered; JavaScript servers are idle for 6 s and collect their garbage before each reading',
       ...notes,
       ...limits,
     ],
@@ -65,10 +68,14 @@ function growth(
   { command, runtime }: BenchServer,
   first: number,
   last: number,
+  quick: boolean,
 ): Promise<Sample> {
   const flags = collectorFlags[runtime];
   const read = async (server: Server): Promise<number> => {
-    if (flags !== undefined) await collect(server);
+    if (flags !== undefined) {
+      if (!quick) await delay(idleMs);
+      await collect(server);
+    }
     return settledMemory(server.pid);
   };
   return withServer(withFlags(command, flags), (server) =>
