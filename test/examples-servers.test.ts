@@ -60,12 +60,11 @@ suite('examples/line-chat.ts', { limitMs: 30_000 }, (test) => {
     const ada = await join(chat.port, 'Ada', defer);
     const deaf = await join(chat.port, 'Deaf', defer);
     deaf.socket.pause();
-    const line = 'x'.repeat(900);
+    const flood = `${'x'.repeat(900)}\n`.repeat(200);
     // The sockets hold a few megabytes before anything is queued.
-    while (!ada.text.includes('* Deaf left\n')) {
-      ada.send(`${line}\n`.repeat(1000));
-      await ada.heard(`Ada: ${line}\n`);
-      await new Promise((resolve) => setImmediate(resolve));
+    for (let round = 0; !ada.text.includes('* Deaf left\n'); round++) {
+      ada.send(`${flood}round ${round}\n`);
+      await ada.heard(`Ada: round ${round}\n`);
     }
     assert.is(await chat.end(), '');
   });

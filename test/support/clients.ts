@@ -9,6 +9,8 @@ export class Client {
   /** How the connection ended: 'end', or the code of the error. */
   readonly ended: Promise<string>;
   #text = '';
+  /** Where what was heard ends. */
+  #heard = 0;
   #onText: () => void = () => {};
 
   constructor(socket: Socket, defer: TestContext['defer']) {
@@ -49,11 +51,15 @@ export class Client {
     this.socket.resetAndDestroy();
   }
 
-  /** Waits until what has come ends with `expected`. */
+  /** Waits until `expected` has come, behind what was heard before. */
   async heard(expected: string): Promise<void> {
     const arrival = new Promise<void>((resolve) => {
       this.#onText = () => {
-        if (this.#text.endsWith(expected)) resolve();
+        const at = this.#text.indexOf(expected, this.#heard);
+        if (at < 0) return;
+        this.#heard = at + expected.length;
+        this.#onText = () => {};
+        resolve();
       };
       this.#onText();
     });
