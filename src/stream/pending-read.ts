@@ -2,6 +2,9 @@ import { LimitError } from '../errors.ts';
 import type { Delimiter } from './delimiter.ts';
 import { type Chunk, EMPTY_CHUNK, type ReadBuffer } from './read-buffer.ts';
 
+/** What comes after the bytes that are there: more of them, the peer's end, or nothing since the stream failed. */
+export type Behind = 'more' | 'end' | 'failure';
+
 /**
  * What a read waits for: how a message is cut out of the bytes that have come.
  *
@@ -13,10 +16,9 @@ export interface Framing<T> {
   /**
    * Takes the message if it is there.
    *
-   * @param ended Whether nothing more will come.
    * @throws {@link LimitError} when it is longer than it may be.
    */
-  take(input: ReadBuffer, ended: boolean): T | undefined;
+  take(input: ReadBuffer, behind: Behind): T | undefined;
   /** Where bytes may be received at once, instead of the buffer, while that is empty. */
   readonly target?: Uint8Array | null;
   /** `count` bytes were received there: the result, if that is all. */
@@ -79,10 +81,10 @@ export class UntilRegex implements Framing<Chunk> {
     return quiet;
   }
 
-  take(input: ReadBuffer, ended: boolean): Chunk | undefined {
+  take(input: ReadBuffer, behind: Behind): Chunk | undefined {
     const length = Math.min(input.length, this.#maxBytes);
-    if (length === 0 || (input.length < this.#nextLength && !ended && length < this.#maxBytes))
-      return undefined;
+    if (length === 0) return undefined;
+    if (input.length < this.#nextLength && length < this.#maxBytes && behind === 'more') return undefined;
     this.#attempts++;
     this.#triedLength = input.length;
     this.#nextLength = this.#attempts < FREE_ATTEMPTS ? input.length + 1 : input.length * 2;
@@ -117,7 +119,8 @@ export class AtMost implements Framing<Chunk> {
   }
 
   take(input: ReadBuffer): Chunk | undefined {
-    return input.length === 0 ? undefined : input.take(Math.min(this.count, input.length));
+    if (input.length === 0 && this.count > 0) return undefined;
+    return input.take(Math.min(this.count, input.length));
   }
 }
 
@@ -139,9 +142,9 @@ export class UntilEnd implements Framing<Chunk> {
     this.maxBytes = maxBytes;
   }
 
-  take(input: ReadBuffer, ended: boolean): Chunk | undefined {
+  take(input: ReadBuffer, behind: Behind): Chunk | undefined {
     if (input.length > this.maxBytes) throw overLimit('no end', this.maxBytes);
-    if (!ended) return undefined;
+    if (behind !== 'end') return undefined;
     return input.length === 0 ? EMPTY_CHUNK : input.take(input.length);
   }
 }
@@ -164,7 +167,7 @@ export class IntoTarget implements Framing<number> {
   }
 
   take(input: ReadBuffer): number | undefined {
-    if (input.length === 0) return undefined;
+    if (input.length === 0 && this.#memory.length > 0) return undefined;
     return this.received(input.takeInto(this.#memory.subarray(this.#filled)));
   }
 

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { checkFunction, checkInteger, checkOptions, invalidArgument } from '../arguments.ts';
+import { checkBoolean, checkFunction, checkInteger, checkOptions, invalidArgument } from '../arguments.ts';
 import { isPromise } from '../entry-runner.ts';
 import { AbortError, IOLoopError, LimitError, TimeoutError } from '../errors.ts';
 import { Interest } from '../interest.ts';
@@ -9,6 +9,7 @@ import { Delimiter } from './delimiter.ts';
 import { memoryBudget } from './memory-budget.ts';
 import {
   AtMost,
+  type Behind,
   Exactly,
   type Framing,
   IntoTarget,
@@ -122,7 +123,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     try {
       if (!(target instanceof Uint8Array)) throw invalidArgument('target', 'a Uint8Array', target);
       checkOptions(options);
-      if (target.length === 0) return Promise.resolve(0);
+      checkBoolean(options?.partial, 'options.partial');
       return this.read(new IntoTarget(target, options?.partial === true), options);
     } catch (error) {
       return Promise.reject(error);
@@ -140,24 +141,34 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
 
   /** The bytes as they come. Returns at the peer's end, throws on failure; leaving it leaves the stream open. */
   [Symbol.asyncIterator](): AsyncIterableIterator<Chunk> {
+    let isReader = false;
+    let done = false;
+    const leave = (): void => {
+      if (isReader) this.state &= ~ITERATING;
+      isReader = false;
+    };
+    const end = async (): Promise<IteratorResult<Chunk>> => {
+      leave();
+      done = true;
+      return { value: undefined, done };
+    };
     const next = async (): Promise<IteratorResult<Chunk>> => {
-      this.state &= ~ITERATING;
+      if (done) return end();
+      if (this.isRead && !(isReader && this.#reader === null)) throw readPending();
+      leave();
       const reading = this.read(NEXT_PIECE, undefined);
       this.state |= ITERATING;
+      isReader = true;
       try {
         return { value: await reading, done: false };
       } catch (error) {
-        this.state &= ~ITERATING;
-        if (this.hasEndedCleanly && IOLoopError.is(error, 'ERR_IOLOOP_STREAM_CLOSED'))
-          return { value: undefined, done: true };
+        await end();
+        if (this.hasEndedCleanly && IOLoopError.is(error, 'ERR_IOLOOP_STREAM_CLOSED')) return end();
         throw error;
       }
     };
-    const end = async (): Promise<IteratorResult<Chunk>> => {
-      this.state &= ~ITERATING;
-      return { value: undefined, done: true };
-    };
-    return { next, return: end, [Symbol.asyncIterator]: () => this[Symbol.asyncIterator]() };
+    const iterator = { next, return: end, [Symbol.asyncIterator]: () => iterator };
+    return iterator;
   }
 
   /**
@@ -265,6 +276,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   private bytes(count: number, options: { partial?: boolean | undefined } | undefined): Framing<Chunk> {
     checkInteger(count, 'count', 0, Number.MAX_SAFE_INTEGER);
     checkOptions(options);
+    checkBoolean(options?.partial, 'options.partial');
     if (options?.partial === true) {
       if (lastAtMost.count !== count) lastAtMost = new AtMost(count);
       return lastAtMost;
@@ -286,7 +298,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     } catch (error) {
       return Promise.reject(error);
     }
-    if (this.isDry) return Promise.reject(this.tellReaderEnd());
+    if (this.isDry) return Promise.reject(this.tellReaderEnd(framing));
     return new Promise<T>((resolve, reject) => {
       this.await(new PendingRead(framing, resolve as (result: unknown) => void, reject), options);
     });
@@ -307,14 +319,18 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     return (this.state & PEER_ENDED) !== 0 && this.error === null;
   }
 
+  private get behind(): Behind {
+    if (!this.isDry) return 'more';
+    return this.hasEndedCleanly ? 'end' : 'failure';
+  }
+
   /** Lets `framing` take from the buffer. A message over its limit ends the stream with this turn. */
   private take<T>(framing: Framing<T>): T | undefined {
     const input = this.#input;
-    if (input === null || input.length === 0)
-      return this.hasEndedCleanly ? framing.take(NO_INPUT, true) : undefined;
+    if (input === null || input.length === 0) return framing.take(NO_INPUT, this.behind);
     const before = input.length;
     try {
-      const result = framing.take(input, this.hasEndedCleanly);
+      const result = framing.take(input, this.behind);
       this.count(input.length - before);
       if (result !== undefined) this.taken();
       return result;
@@ -384,16 +400,16 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   /** The waiting ends, not the stream: what came stays for the next read. */
   private endWait(reader: PendingRead, error: Error): void {
     if (this.#reader !== reader) return;
-    this.putBack(reader);
+    this.putBack(reader.framing);
     this.rejectReader(error);
     this.deadlines?.readDone();
   }
 
-  private putBack(reader: PendingRead): void {
-    if (reader.framing.abandon === undefined) return;
+  private putBack(framing: Framing<unknown>): void {
+    if (framing.abandon === undefined) return;
     this.#input ??= this.settings.streams.takeInput();
     const input = this.#input;
-    this.counted(input, () => reader.framing.abandon?.(input));
+    this.counted(input, () => framing.abandon?.(input));
   }
 
   private resolveReader(reader: PendingRead, result: unknown): void {
@@ -542,7 +558,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     try {
       const result = this.take(reader.framing);
       if (result !== undefined) this.resolveReader(reader, result);
-      else if (this.isDry) this.endWait(reader, this.tellReaderEnd());
+      else if (this.isDry) this.endWait(reader, this.tellReaderEnd(reader.framing));
     } catch (error) {
       if (error instanceof Error) this.rejectReader(error);
     }
@@ -598,8 +614,9 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     if ((this.state & DEAF) === 0) this.callEnd();
   }
 
-  /** The error of a read that cannot be satisfied any more. */
-  private tellReaderEnd(): IOLoopError {
+  /** The error of a read that cannot be satisfied any more; what it had goes back. */
+  private tellReaderEnd(framing: Framing<unknown>): IOLoopError {
+    this.putBack(framing);
     this.tellEnd();
     return this.refusal();
   }

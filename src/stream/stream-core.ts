@@ -217,8 +217,10 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
   /** Drops what is queued and resets the connection, at once. */
   abort(error?: Error): void {
     if (error !== undefined && !(error instanceof Error)) throw invalidArgument('error', 'an Error', error);
+    // First of all: the read that waits is told of it.
+    if ((this.state & CLOSED) === 0) this.setError(error ?? null);
     this.deafen();
-    this.dispose(error ?? null, true);
+    this.dispose(null, true);
   }
 
   /** Whether nothing can be written any more. */

@@ -4,6 +4,7 @@ import { LimitError } from '../../src/index.ts';
 import { Delimiter } from '../../src/stream/delimiter.ts';
 import {
   AtMost,
+  type Behind,
   Exactly,
   type Framing,
   IntoTarget,
@@ -33,8 +34,8 @@ class WatchedBuffer extends ReadBuffer {
 }
 
 /** What `framing` takes, as text. */
-function taken(framing: Framing<Buffer>, input: ReadBuffer, ended = false): string | undefined {
-  return framing.take(input, ended)?.toString('latin1');
+function taken(framing: Framing<Buffer>, input: ReadBuffer, behind: Behind = 'more'): string | undefined {
+  return framing.take(input, behind)?.toString('latin1');
 }
 
 function limitOf(take: () => unknown): number {
@@ -52,7 +53,7 @@ suite('a read until a regular expression', (test) => {
     const framing = new UntilRegex(/b/, 64 * KiB);
     const input = new WatchedBuffer();
     for (let length = 1; length < 64 * KiB; length++)
-      assert.is(framing.take(input.add('a'), false), undefined);
+      assert.is(framing.take(input.add('a'), 'more'), undefined);
     // A few are free, so that short messages are found at once.
     const late = input.attempts.filter((length) => length > 8);
     assert.ok(late.length <= 13, `tried at ${late}`);
@@ -65,7 +66,7 @@ suite('a read until a regular expression', (test) => {
     const framing = new UntilRegex(/^(a+)+b/, maxBytes);
     const input = new WatchedBuffer();
     const limit = limitOf(() => {
-      for (let length = 1; length <= 1_000; length++) framing.take(input.add('a'), false);
+      for (let length = 1; length <= 1_000; length++) framing.take(input.add('a'), 'more');
     });
     assert.is(limit, maxBytes);
     assert.ok(Math.max(...input.attempts) <= maxBytes, `looked at ${Math.max(...input.attempts)} bytes`);
@@ -86,25 +87,27 @@ suite('a read until a regular expression', (test) => {
   test('is not tried again while nothing has come since', () => {
     const framing = new UntilRegex(/b/, 64 * KiB);
     const input = new WatchedBuffer().add('aaaa');
-    framing.take(input, false);
+    framing.take(input, 'more');
     assert.not.ok(framing.wantsRetry(input.length));
-    framing.take(input, false);
+    framing.take(input, 'more');
     assert.is(input.attempts.length, 1);
   });
 
-  test('is tried a last time at the end', () => {
-    const framing = new UntilRegex(/\n/, 64 * KiB);
-    const input = new WatchedBuffer();
-    for (let i = 0; i < 20; i++) framing.take(input.add('aaaa'), false);
-    input.add('\n');
-    assert.is(taken(framing, input), undefined);
-    assert.is(taken(framing, input, true), `${'aaaa'.repeat(20)}\n`);
+  test('is tried a last time when nothing more will come', () => {
+    for (const behind of ['end', 'failure'] as const) {
+      const framing = new UntilRegex(/\n/, 64 * KiB);
+      const input = new WatchedBuffer();
+      for (let i = 0; i < 20; i++) framing.take(input.add('aaaa'), 'more');
+      input.add('\n');
+      assert.is(taken(framing, input), undefined);
+      assert.is(taken(framing, input, behind), `${'aaaa'.repeat(20)}\n`);
+    }
   });
 
   test('finds a message as long as the limit, and none that is longer', () => {
     assert.is(taken(new UntilRegex(/\n/, 5), new WatchedBuffer().add('1234\n67')), '1234\n');
     assert.is(
-      limitOf(() => new UntilRegex(/\n/, 4).take(new WatchedBuffer().add('1234\n67'), false)),
+      limitOf(() => new UntilRegex(/\n/, 4).take(new WatchedBuffer().add('1234\n67'), 'more')),
       4,
     );
   });
@@ -163,12 +166,12 @@ suite('a read until the end', (test) => {
   test('takes everything, nothing included', () => {
     const input = new WatchedBuffer().add('abc');
     assert.is(taken(new UntilEnd(10), input), undefined);
-    assert.is(taken(new UntilEnd(10), input, true), 'abc');
-    assert.is(taken(new UntilEnd(10), input, true), '');
+    assert.is(taken(new UntilEnd(10), input, 'end'), 'abc');
+    assert.is(taken(new UntilEnd(10), input, 'end'), '');
   });
 
   test('takes as much as the limit, and no more', () => {
-    assert.is(taken(new UntilEnd(3), new WatchedBuffer().add('abc'), true), 'abc');
+    assert.is(taken(new UntilEnd(3), new WatchedBuffer().add('abc'), 'end'), 'abc');
     assert.is(
       limitOf(() => taken(new UntilEnd(2), new WatchedBuffer().add('abc'))),
       2,
