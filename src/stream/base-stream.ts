@@ -84,7 +84,8 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
    * written before, without taking it into memory (sendfile(2)). Pages that are not in the page cache
    * are read while the loop waits.
    *
-   * @param source A path, or a descriptor, which stays the caller's and open until the promise settles.
+   * @param source A path, or a descriptor, which stays the caller's, and open until all of it has left: a
+   *   waiting that ends sooner does not end the sending.
    * @returns How many bytes: fewer when the file is shorter.
    */
   async sendFile(
@@ -97,16 +98,16 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
     checkInteger(end, 'options.end', start, Number.MAX_SAFE_INTEGER);
     if ((this.state & (ENDING | CLOSING | CLOSED)) !== 0) throw this.refusal();
     const file = openFile(source, start, end);
-    try {
-      this.#output ??= this.settings.streams.takeQueue();
-      const output = this.#output;
-      const sent = output.addFile(file);
-      if ((this.state & BLOCKED) === 0) this.unsettle();
-      await waitFor(this.loop, sent, options, 'sendFile()');
-      return file.offset - start;
-    } finally {
-      if (typeof source === 'string') closeSync(file.fd);
+    this.#output ??= this.settings.streams.takeQueue();
+    const sent = this.#output.addFile(file);
+    if (typeof source === 'string') {
+      // Not when the waiting ends: the queue goes on sending.
+      const close = (): void => closeSync(file.fd);
+      sent.then(close, close);
     }
+    if ((this.state & BLOCKED) === 0) this.unsettle();
+    await waitFor(this.loop, sent, options, 'sendFile()');
+    return file.offset - start;
   }
 
   /** Sends what is queued now, and settles when all of it is in the kernel. */

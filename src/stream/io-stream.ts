@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer';
 import type { LookupFunction } from 'node:net';
+import { constants } from 'node:os';
 import type { ConnectionOptions, TlsOptions } from 'node:tls';
 import { type Address, toAddress } from '../address.ts';
 import { checkFd, checkMilliseconds, checkOptions, invalidArgument } from '../arguments.ts';
@@ -228,7 +229,11 @@ export class IOStream extends BaseIOStream<IOStream> {
     return sendVector(this.fd, views, 0, views.length, skip);
   }
   protected override sendFileToFd(file: OutgoingFile, most: number): number {
-    return sendFile(this.fd, file.fd, file.offset, most);
+    const count = sendFile(this.fd, file.fd, file.offset, most);
+    // The system has none, or none for a file of this kind: sendfile(2).
+    if (count === ENOSYS || count === EINVAL)
+      return sendThroughMemory(file, most, (bytes) => this.writeToFd(bytes, 0, bytes.length));
+    return count;
   }
   protected override shutdownFd(): void {
     // ENOTCONN: the peer has reset the connection, and reading will say so.
@@ -245,6 +250,9 @@ export class IOStream extends BaseIOStream<IOStream> {
     return new StreamClosedError(this, message, cause);
   }
 }
+
+const ENOSYS = -constants.errno.ENOSYS;
+const EINVAL = -constants.errno.EINVAL;
 
 /** The stream that {@link IOStream.startTls} makes: what goes over the plain one is encrypted. */
 class SecureIOStream extends IOStream {

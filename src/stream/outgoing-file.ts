@@ -30,13 +30,18 @@ export function openFile(source: string | number, start: number, end: number): O
   throw invalidArgument('source', 'a regular file', source);
 }
 
-/** Sends at most `most` bytes of `file` through memory, where sendfile(2) cannot: what `write` took of them. */
+/** Sends at most `most` bytes of `file` through memory, where sendfile(2) cannot: what `write` took of them, or -errno. */
 export function sendThroughMemory(
   file: OutgoingFile,
   most: number,
   write: (bytes: Uint8Array) => number,
 ): number {
   const piece = Buffer.allocUnsafe(Math.min(most, PIECE));
-  const count = readSync(file.fd, piece, 0, piece.length, file.offset);
-  return count === 0 ? 0 : write(piece.subarray(0, count));
+  try {
+    const count = readSync(file.fd, piece, 0, piece.length, file.offset);
+    return count === 0 ? 0 : write(piece.subarray(0, count));
+  } catch (error) {
+    if (error instanceof Error && 'errno' in error && typeof error.errno === 'number') return error.errno;
+    throw error;
+  }
 }
