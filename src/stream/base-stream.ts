@@ -153,7 +153,8 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
 
   /** @internal */
   override sendLast(): void {
-    if ((this.state & (BLOCKED | CLOSED)) === 0) this.transmit();
+    // Blocked or not: that was the last time somebody looked.
+    if (this.#output !== null && (this.state & CLOSED) === 0) this.transmit();
   }
 
   /** Gives the descriptor up, with what was received and not read. */
@@ -188,6 +189,7 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
     const output = this.#output;
     if (output !== null) {
       const before = output.bytes;
+      const writtenBefore = this.#bytesWritten;
       const failed = this.send(output);
       this.settings.streams.bytesQueued -= before - output.bytes;
       this.#bytesWritten += before - output.bytes;
@@ -196,7 +198,8 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
         return false;
       }
       if (output.bytes <= this.settings.highWaterMark) output.drained();
-      this.deadlines?.sent(before - output.bytes, output.bytes, this.loop.time());
+      const written = this.#bytesWritten - writtenBefore;
+      this.deadlines?.sent(written, output.bytes, !output.isEmpty, this.loop.time());
       this.scheduleDeadlines();
       if (output.isEmpty) {
         this.#output = null;

@@ -177,7 +177,7 @@ export class LoopStreams implements LoopPart, WheelEntry {
   }
 
   sendLast(): void {
-    for (const stream of this.#live()) if (stream.bytesQueued > 0) stream.sendLast();
+    for (const stream of this.#live()) stream.sendLast();
   }
 
   async close(graceMs: number): Promise<void> {

@@ -46,14 +46,14 @@ export class StreamDeadlines {
     this.#reading.sinceMs = OFF;
   }
 
-  /** `bytes` left, and `queued` still wait. */
-  sent(bytes: number, queued: number, nowMs: number): void {
+  /** `bytes` left, and `queued` still wait in memory; `waiting` says whether anything does, files included. */
+  sent(bytes: number, queued: number, waiting: boolean, nowMs: number): void {
     if (bytes > 0) this.#activeMs = nowMs;
-    const waiting = queued > 0;
     if (!waiting) this.#progressMs = OFF;
     else if (bytes > 0 || this.#progressMs === OFF) this.#progressMs = nowMs;
     if (bytes > 0 && this.#closingSinceMs !== OFF) this.#closingSinceMs = nowMs;
-    follow(this.#writing, waiting, bytes, nowMs);
+    // What the kernel took before it was full says nothing of the peer.
+    follow(this.#writing, waiting, this.#writing.sinceMs === OFF ? 0 : bytes, nowMs);
     if (queued <= this.#settings.softWriteBufferSize) this.#softSinceMs = OFF;
     else if (this.#softSinceMs === OFF) this.#softSinceMs = nowMs;
   }
@@ -135,7 +135,7 @@ function follow(flow: Flow, goesOn: boolean, bytes: number, nowMs: number): void
     flow.sinceMs = OFF;
   } else if (flow.sinceMs === OFF) {
     flow.sinceMs = nowMs;
-    flow.bytes = 0;
+    flow.bytes = bytes;
   } else {
     flow.bytes += bytes;
   }
