@@ -36,6 +36,7 @@ import {
   PAUSED,
   PEER_ENDED,
   SHUT,
+  TO_NOTIFY,
   TO_SERVE,
 } from './stream-state.ts';
 import { earlier, NEVER } from './timeout-wheel.ts';
@@ -181,7 +182,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     if (listener !== null) checkFunction(listener, 'listener');
     if (this.#reader !== null || (this.state & ITERATING) !== 0) throw readPending();
     this.#listener = listener;
-    if (listener !== null) this.serveLater();
+    if (listener !== null || (this.state & CLOSED) !== 0) this.serveLater();
   }
 
   /** Receives and delivers nothing until {@link resume}. */
@@ -471,7 +472,12 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   private takesMore(): boolean {
     const state = this.state;
     if ((state & LINGERING) !== 0) return (state & (PEER_ENDED | CLOSED)) === 0;
-    if ((state & (PEER_ENDED | CLOSED | DEAF | PAUSED | LISTENER_BUSY | CLOSE_DUE)) !== 0) return false;
+    return (state & (PAUSED | LISTENER_BUSY)) === 0 && this.hasRoom();
+  }
+
+  /** Whether more may be kept, for now or later. */
+  private hasRoom(): boolean {
+    if ((this.state & (PEER_ENDED | CLOSED | DEAF | CLOSE_DUE)) !== 0) return false;
     if (!this.settings.streams.mayReceive(this)) return false;
     return this.#reader !== null || this.#listener !== null || this.bytesBuffered < this.settings.readAhead;
   }
@@ -488,7 +494,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
       if (this.extras.drained > MAX_DRAINED) this.dispose(null, false);
       return;
     }
-    if (this.#listener !== null && this.bytesBuffered === 0) {
+    if (this.#listener !== null && this.bytesBuffered === 0 && (this.state & NOT_DELIVERING) === 0) {
       this.emit(
         count >= KEEPS_SLAB ? this.settings.streams.takeSlab().subarray(0, count) : copyOf(slab, count),
       );
@@ -524,7 +530,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
 
   /** Receives what came before the failure, as far as the limits go. */
   protected override salvage(): void {
-    while (this.takesMore() && this.bytesBuffered < this.settings.maxBufferSize) {
+    while (this.hasRoom() && this.bytesBuffered < this.settings.maxBufferSize) {
       // Each time anew: a receive of many bytes has kept the one before.
       const { slab } = this.settings.streams;
       const count = this.readFromFd(slab);
@@ -551,6 +557,14 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     }
     if ((this.state & (PEER_ENDED | END_TOLD)) === PEER_ENDED && this.bytesBuffered === 0) this.tellEnd();
     else this.receiveAgain();
+    if ((this.state & CLOSED) === 0 || this.isDelivering) return;
+    this.state |= TO_NOTIFY;
+    this.unsettle();
+  }
+
+  protected override get isDelivering(): boolean {
+    if (this.#listener === null || (this.state & DEAF) !== 0) return false;
+    return (this.state & LISTENER_BUSY) !== 0 || this.bytesBuffered > 0;
   }
 
   private serveReader(reader: PendingRead): void {

@@ -149,6 +149,8 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
   protected abstract receiveAgain(): void;
   /** Receives what came before a failure. */
   protected abstract salvage(): void;
+  /** Whether a listener has yet to be given what came before the end. */
+  protected abstract get isDelivering(): boolean;
   /** Gives what is buffered to whoever reads. */
   protected abstract serve(): void;
   /** Sees to the deadline of a read; the tick of the next one. */
@@ -316,13 +318,13 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
   /** @internal The end of the turn. */
   settle(): void {
     this.state &= ~UNSETTLED;
-    if ((this.state & TO_NOTIFY) !== 0) {
-      this.notify();
-      return;
-    }
     if ((this.state & TO_SERVE) !== 0) {
       this.state &= ~TO_SERVE;
       this.serve();
+    }
+    if ((this.state & TO_NOTIFY) !== 0) {
+      this.notify();
+      return;
     }
     if ((this.state & CLOSE_DUE) !== 0) this.beginClose(this.error);
     if ((this.state & DONE) !== 0 && this.#holds === 0) this.startClosing();
@@ -475,7 +477,7 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
     this.state &= ~TO_NOTIFY;
     const extras = this.#extras;
     extras?.whenClosed?.resolve();
-    if (extras === null || extras.onClose === null) return;
+    if (extras === null || extras.onClose === null || this.isDelivering) return;
     const { onClose } = extras;
     extras.onClose = null;
     try {

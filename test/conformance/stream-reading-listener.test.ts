@@ -182,6 +182,58 @@ suitePerStream('onData()', streamKinds, (test, kind) => {
   });
 });
 
+suitePerStream('a listener that is busy when the stream fails', ['tcp', 'sim'], (test, kind) => {
+  test('is given all that came before, and then told of the close', async (context) => {
+    await withPair(kind, context, {}, async (pair) => {
+      const { loop, left, right } = pair;
+      const { promise, open } = gate();
+      const told: string[] = [];
+      right.onClose((error) => void told.push(`close ${(error as NodeJS.ErrnoException).code}`));
+      right.onData((chunk) => {
+        told.push(chunk.toString());
+        return promise;
+      });
+      await deliver(pair, Buffer.from('first'));
+      void left.write('second');
+      await left.flush();
+      left.abort();
+      while (!right.closed) {
+        void right.write('x');
+        await nextTurn(loop);
+      }
+      await within(LIMIT_MS, right.whenClosed, 'the close');
+      assert.equal(told, ['first']);
+      open();
+      await turnsUntil(loop, () => told.length === 3);
+      assert.equal(told.slice(0, 2), ['first', 'second']);
+      assert.match(told[2] ?? '', /^close (EPIPE|ECONNRESET)$/);
+    });
+  });
+
+  test('or paused, is given it when it resumes', async (context) => {
+    await withPair(kind, context, {}, async (pair) => {
+      const { loop, left, right } = pair;
+      const told: string[] = [];
+      right.onClose(() => void told.push('close'));
+      right.onData((chunk) => {
+        told.push(chunk.toString());
+        right.pause();
+      });
+      await deliver(pair, Buffer.from('first'));
+      void left.write('second');
+      await left.flush();
+      left.abort();
+      while (!right.closed) {
+        void right.write('x');
+        await nextTurn(loop);
+      }
+      right.resume();
+      await turnsUntil(loop, () => told.length === 3);
+      assert.equal(told, ['first', 'second', 'close']);
+    });
+  });
+});
+
 /** Echoes lines until there are none. */
 async function serveLines(stream: IOStream, answer: (line: string) => Promise<string>): Promise<void> {
   for (;;) void stream.write(await answer((await stream.readUntil('\n')).toString()));
