@@ -286,6 +286,21 @@ suite('closeTimeoutMs', (test) => {
     }));
 });
 
+suite('a lingering close', (test) => {
+  test('waits for the peer two seconds', (context) =>
+    withStream(context, {}, async ({ stream, peer, network }) => {
+      stream.pause();
+      await network.run(() => peer.write('what nobody reads').then(() => peer.flush()));
+      await network.advance(100);
+      void stream.close();
+      await network.advance(1_900);
+      assert.ok(stream.fd >= 0, 'it did not linger');
+      await network.advance(100 + TICK_MS + 2);
+      assert.is(stream.fd, -1);
+      assert.is(stream.error, null);
+    }));
+});
+
 /** Takes as much as there is to `peer`, which pauses again. */
 async function readSome(peer: IOStream): Promise<number> {
   peer.resume();
