@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { TlsOptions } from 'node:tls';
 import type { IOLoop } from '../ioloop.ts';
 import type { IOStream } from '../stream/io-stream.ts';
@@ -11,7 +12,7 @@ export class Handshakes {
   readonly #loop: IOLoop;
   readonly #timeoutMs: number;
   #context: TlsServerContext | null = null;
-  #abort = new AbortController();
+  #abort = abortForMany();
   #waiting: (() => void)[] = [];
   #begun = 0;
 
@@ -33,22 +34,31 @@ export class Handshakes {
   /** Shakes hands, when it is this stream's turn. The time counts from now on. */
   async secure(stream: IOStream): Promise<IOStream> {
     const context = this.#context;
+    if (context === null) return stream;
+    const { signal } = this.#abort;
     const deadline = this.#loop.time() + this.#timeoutMs;
     if (this.#begun >= PER_TURN) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    if (this.#begun++ === 0) this.#loop.addCallback(this.#nextTurn);
-    if (context === null) return stream;
-    const timeoutMs = Math.max(0, deadline - this.#loop.time());
-    return stream.secure(context, { timeoutMs, signal: this.#abort.signal });
+    else if (this.#begun++ === 0) this.#loop.addCallback(this.#nextTurn);
+    return stream.secure(context, { timeoutMs: Math.max(0, deadline - this.#loop.time()), signal });
   }
 
   /** Ends those under way. */
   abort(): void {
     this.#abort.abort();
-    this.#abort = new AbortController();
+    this.#abort = abortForMany();
   }
 
   readonly #nextTurn = (): void => {
-    this.#begun = 0;
-    for (const resume of this.#waiting.splice(0, PER_TURN)) resume();
+    const resumed = this.#waiting.splice(0, PER_TURN);
+    this.#begun = resumed.length;
+    if (resumed.length > 0) this.#loop.addCallback(this.#nextTurn);
+    for (const resume of resumed) resume();
   };
+}
+
+/** One whose signal any number may listen to, without Node's warning of a leak. */
+function abortForMany(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
 }

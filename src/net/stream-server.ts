@@ -14,7 +14,6 @@ import { IOLoopError } from '../errors.ts';
 import { addon, closeStream } from '../native.ts';
 import { explain } from '../native-error.ts';
 import { IOStream, StreamClosedError, setUp } from '../stream/io-stream.ts';
-import type { StreamOwner } from '../stream/stream-core.ts';
 import { type StreamOptions, type StreamSettings, streamSettings } from '../stream/stream-options.ts';
 import { Handshakes } from './handshakes.ts';
 import { Listener, type ShedReason } from './listener.ts';
@@ -265,7 +264,7 @@ export abstract class StreamServer {
 
   /** @internal */
   streamClosed(stream: IOStream): void {
-    // The stream below it is still there, and is the one that is counted.
+    // The stream below an encrypted one is still there, and is the one that is counted.
     if (!stream.encrypted) this.#left();
   }
 
@@ -340,21 +339,12 @@ export abstract class StreamServer {
   async #serveSecured(plain: IOStream, remote: Address): Promise<void> {
     try {
       const stream = await this.#handshakes.secure(plain);
-      stream.owner = this;
-      plain.owner = this.#carriers;
       this.#serve(stream, remote);
     } catch {
       plain.abort();
       if (this.#closed === null) this.onDrop('handshake', remote);
     }
   }
-
-  /** Streams that carry a TLS stream: that is the one that is served and closed. */
-  readonly #carriers: StreamOwner<IOStream> = {
-    streamFailed: (stream, error) => this.streamFailed(stream, error),
-    streamEvicted: (stream) => this.streamEvicted(stream),
-    streamClosed: (stream) => this.streamClosed(stream),
-  };
 
   #serve(stream: IOStream, remote: Address): void {
     // From its first line on: close() called there waits for it, too.
@@ -387,12 +377,15 @@ export abstract class StreamServer {
   }
 
   #closeIdle(): void {
-    for (const stream of this.settings.streams.ownedBy(this)) if (stream.isIdle) void stream.close();
+    const served = this.settings.streams.ownedBy((owner) => owner === this);
+    for (const stream of served) if (stream.isIdle) void stream.close();
   }
 
   #abortAll(): void {
-    for (const owner of [this, this.#carriers])
-      for (const stream of this.settings.streams.ownedBy(owner)) stream.abort();
+    // What carries a TLS stream may outlive that: its last bytes leave.
+    const isOurs = (owner: object | null): boolean =>
+      owner === this || (owner instanceof IOStream && owner.owner === this);
+    for (const stream of this.settings.streams.ownedBy(isOurs)) stream.abort();
   }
 
   /** One connection less: it is gone, or another server's. */
@@ -427,9 +420,10 @@ export abstract class StreamServer {
   }
 }
 
-/** Whether `error` says that `stream` is closed: a client that left is no error. */
+/** Whether `error` says that `stream`, or what goes over it, is closed: a client that left is no error. */
 function isOwnEnd(stream: IOStream, error: unknown): boolean {
-  return error instanceof StreamClosedError && error.stream === stream;
+  const { owner }: { owner: object | null } = stream;
+  return error instanceof StreamClosedError && (error.stream === stream || error.stream === owner);
 }
 
 /** One line, which names the client. */

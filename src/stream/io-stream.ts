@@ -27,6 +27,7 @@ import { toDuplex } from './duplex.ts';
 import { type OutgoingFile, sendThroughMemory } from './outgoing-file.ts';
 import type { Chunk } from './read-buffer.ts';
 import { getOption, setKeepAlive, setOption } from './socket-options.ts';
+import type { StreamOwner } from './stream-core.ts';
 import { type StreamOptions, type StreamSettings, streamSettings } from './stream-options.ts';
 import { createServerContext, TlsServerContext, TlsSession } from './tls-session.ts';
 import { checkWait } from './wait.ts';
@@ -146,7 +147,11 @@ export class IOStream extends BaseIOStream<IOStream> {
       tls instanceof TlsServerContext
         ? await TlsSession.server(duplex, tls, wait)
         : await TlsSession.client(duplex, tls, wait);
-    return new SecureIOStream(this, session);
+    const secured = new SecureIOStream(this, session);
+    this.holdAlike(secured);
+    secured.owner = this.owner;
+    this.owner = secured;
+    return secured;
   }
 
   /**
@@ -211,6 +216,18 @@ export class IOStream extends BaseIOStream<IOStream> {
     return null;
   }
 
+  /** @internal */
+  override hold(): void {
+    super.hold();
+    if (this.owner instanceof SecureIOStream) this.owner.hold();
+  }
+
+  /** @internal */
+  override release(): void {
+    super.release();
+    if (this.owner instanceof SecureIOStream) this.owner.release();
+  }
+
   private get openFd(): number {
     if (this.fd < 0) throw this.closedError('the stream is closed', this.error);
     return this.fd;
@@ -254,8 +271,12 @@ export class IOStream extends BaseIOStream<IOStream> {
 const ENOSYS = -constants.errno.ENOSYS;
 const EINVAL = -constants.errno.EINVAL;
 
-/** The stream that {@link IOStream.startTls} makes: what goes over the plain one is encrypted. */
-class SecureIOStream extends IOStream {
+/**
+ * The stream that {@link IOStream.startTls} makes: what goes over the plain one is encrypted.
+ *
+ * It owns the plain one, and stands for it before the server that has accepted that.
+ */
+class SecureIOStream extends IOStream implements StreamOwner<IOStream> {
   readonly #plain: IOStream;
   readonly #session: TlsSession;
   #interest = 0;
@@ -306,6 +327,19 @@ class SecureIOStream extends IOStream {
 
   override secure(): Promise<never> {
     return Promise.reject(new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the stream is under TLS already'));
+  }
+
+  /** @internal */
+  streamFailed(_plain: IOStream, error: unknown): void {
+    this.report(error);
+  }
+  /** @internal */
+  streamEvicted(): void {
+    this.owner?.streamEvicted(this);
+  }
+  /** @internal */
+  streamClosed(plain: IOStream): void {
+    this.owner?.streamClosed(plain);
   }
 
   /** As a descriptor is watched: what is ready by then is told again. */

@@ -98,9 +98,9 @@ export class LoopStreams implements LoopPart, WheelEntry {
     this.#whenNone?.();
   }
 
-  /** Those that `owner` looks after. */
-  ownedBy(owner: object): LiveStream[] {
-    return this.#live().filter((stream) => stream.owner === owner);
+  /** Those whose owner `isWanted`. */
+  ownedBy(isWanted: (owner: object | null) => boolean): LiveStream[] {
+    return this.#live().filter((stream) => isWanted(stream.owner));
   }
 
   /** Has `stream` settled at the end of this turn; outside of one, when the current callback is done. */

@@ -1,10 +1,9 @@
 import { checkFunction, invalidArgument } from '../arguments.ts';
 import { type Deferred, deferred } from '../deferred.ts';
 import { IOLoopError, LimitError, SystemError, TimeoutError } from '../errors.ts';
-import type { HandlerRecord, ReadyListener } from '../handler.ts';
+import type { HandlerRecord } from '../handler.ts';
 import { Interest, Ready } from '../interest.ts';
 import type { IOLoop } from '../ioloop.ts';
-import type { LiveStream } from './loop-streams.ts';
 import type { OutgoingFile } from './outgoing-file.ts';
 import { type Overdue, StreamDeadlines } from './stream-deadlines.ts';
 import type { StreamSettings } from './stream-options.ts';
@@ -28,9 +27,9 @@ import {
   UNREFERENCED,
   UNSETTLED,
 } from './stream-state.ts';
-import { earlier, NEVER, type WheelEntry } from './timeout-wheel.ts';
+import { earlier, NEVER } from './timeout-wheel.ts';
 
-/** Who looks after a stream: the server that accepted it. */
+/** Who looks after a stream: the server that accepted it, the TLS stream that goes over it. */
 export interface StreamOwner<S> {
   /** What the stream's listeners threw or rejected with. */
   streamFailed(stream: S, error: unknown): void;
@@ -54,7 +53,9 @@ class StreamExtras<Self> {
  * What a stream is made of before it reads or writes: the seam below it, its state, how it is watched,
  * how long it may take, and the ways it ends.
  */
-export abstract class StreamCore<Self> implements LiveStream, ReadyListener, WheelEntry {
+// It is a LiveStream, a ReadyListener and a WheelEntry, which its declaration cannot say: those members
+// are nobody's business.
+export abstract class StreamCore<Self> {
   /** @internal */
   readonly settings: StreamSettings;
   /** @internal */
@@ -176,6 +177,11 @@ export abstract class StreamCore<Self> implements LiveStream, ReadyListener, Whe
   /** Whether handlers are at work. */
   protected get isHeld(): boolean {
     return this.#holds > 0;
+  }
+
+  /** `stream` goes on in place of this one: the handlers at work here hold it, too. */
+  protected holdAlike(stream: { hold(): void }): void {
+    for (let holds = this.#holds; holds > 0; holds--) stream.hold();
   }
 
   /** Gives the descriptor up, and is over but for {@link whenClosed}. */
