@@ -448,6 +448,8 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   protected override receive(over: boolean): void {
     for (let i = 0; i < MAX_RECEIVES; i++) {
       if (!this.takesMore()) {
+        // Who took the last bytes may be ready for more by the end of the turn; if not, it is told again.
+        if (i > 0 && !this.readsInPieces) return;
         // What nobody takes would be told for ever.
         if (over) this.want(Interest.READ | Interest.WRITE, false);
         else this.want(Interest.READ, false);

@@ -76,6 +76,25 @@ suitePerStream('reads over their limit', streamKinds, (test, kind) => {
       });
   });
 
+  test('readInto() has none but its target, and receives right there', async (context) => {
+    const options = { maxBufferSize: 64 * KiB, readAhead: 16 * KiB };
+    await withPair(kind, context, { right: options }, async ({ loop, left, right }) => {
+      const wire = Buffer.alloc(1024 * KiB, '0123456789abcdefghijklmnopqrstuvwxyz');
+      const target = Buffer.alloc(wire.length);
+      let most = 0;
+      const watched = turnsUntil(loop, () => {
+        most = Math.max(most, right.bytesBuffered);
+        return right.bytesRead === wire.length;
+      });
+      const reading = right.readInto(target);
+      void left.write(wire);
+      assert.is(await within(LIMIT_MS, reading, 'all of it'), wire.length);
+      await watched;
+      assert.ok(target.equals(wire), 'other bytes came');
+      assert.is(most, 0, 'bytes went through the buffer');
+    });
+  });
+
   test('nobody reading, no more than readAhead is taken in', async (context) => {
     await withPair(kind, context, { right: { readAhead: 10 * KiB } }, async ({ loop, left, right }) => {
       void left.write(Buffer.alloc(512 * KiB, 'x'));

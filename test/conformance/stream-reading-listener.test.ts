@@ -291,6 +291,19 @@ suitePerStream('system calls of reading', ['tcp', 'unix', 'pipe'], (test, kind) 
     });
   });
 
+  test('an async listener changes no interest by more than one receive takes', async (context) => {
+    // What a socket buffer holds, so that the writer is not blocked.
+    const block = Buffer.alloc((kind === 'pipe' ? 64 : 128) * KiB);
+    await withPair(kind, context, {}, async (pair) => {
+      pair.right.onData(async () => {});
+      await deliver(pair, block);
+      const changes = await changesOfInterest(pair.loop, async () => {
+        for (let i = 0; i < 20; i++) await deliver(pair, block);
+      });
+      assert.is(changes, 0);
+    });
+  });
+
   test('a read for each message changes no interest', async (context) => {
     await withPair(kind, context, {}, async (pair) => {
       const { loop, right } = pair;

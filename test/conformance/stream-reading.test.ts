@@ -2,6 +2,7 @@ import * as assert from 'uvu/assert';
 
 import type { IOStream } from '../../src/index.ts';
 import { deliver, type StreamPair, streamKinds, suitePerStream, withPair } from '../support/streams.ts';
+import { nextTurn } from '../support/turns.ts';
 import { within } from '../support/within.ts';
 
 const LIMIT_MS = 30_000;
@@ -49,6 +50,21 @@ async function readPieces(length: number, read: (left: number) => Promise<Buffer
     left -= piece.length;
   }
   return Buffer.concat(pieces);
+}
+
+/** What `attempt` gives as soon as there is enough. */
+async function tried(stream: IOStream, attempt: () => Buffer | null): Promise<Buffer> {
+  for (;;) {
+    const message = attempt();
+    if (message !== null) return message;
+    await nextTurn(stream.loop);
+  }
+}
+
+/** Adds `piece` to `pieces`: how long they are together. */
+function addTo(pieces: Buffer[], piece: Buffer): number {
+  pieces.push(piece);
+  return pieces.reduce((length, { length: more }) => length + more, 0);
 }
 
 async function readInto(stream: IOStream, size: number, partial: boolean): Promise<Buffer> {
@@ -109,6 +125,52 @@ const cases: readonly ParseCase[] = [
       await readPieces(7, (left) => readInto(stream, left, true)),
     ],
     expected: ['abc', 'defghij'],
+  },
+  {
+    name: 'tryReadUntil() and tryReadBytes()',
+    wire: Buffer.from('one\r\ntwo\r\nrest'),
+    read: async (stream) => [
+      await tried(stream, () => stream.tryReadUntil('\r\n')),
+      await tried(stream, () => stream.tryReadUntil(Buffer.from('\r\n'))),
+      await tried(stream, () => stream.tryReadBytes(4)),
+    ],
+    expected: ['one\r\n', 'two\r\n', 'rest'],
+  },
+  {
+    name: 'an iteration',
+    wire: Buffer.from('abcdefghij'),
+    read: async (stream) => {
+      const pieces: Buffer[] = [];
+      for await (const piece of stream) if (addTo(pieces, piece) === 10) break;
+      return [Buffer.concat(pieces)];
+    },
+    expected: ['abcdefghij'],
+  },
+  {
+    name: 'onData()',
+    wire: Buffer.from('abcdefghij'),
+    read: async (stream) => {
+      const pieces: Buffer[] = [];
+      await new Promise<void>((resolve) =>
+        stream.onData((piece) => {
+          if (addTo(pieces, piece) === 10) resolve();
+        }),
+      );
+      stream.onData(null);
+      return [Buffer.concat(pieces)];
+    },
+    expected: ['abcdefghij'],
+  },
+  {
+    name: 'unshift()',
+    wire: Buffer.from('line\nnext\n'),
+    read: async (stream) => {
+      stream.unshift(await stream.readBytes(3));
+      const line = await stream.readUntil('\n');
+      stream.unshift(line);
+      return [await stream.readUntilRegex(/\n/), await stream.readUntil('\n')];
+    },
+    expected: ['line\n', 'next\n'],
   },
   {
     name: 'each kind after the other',
