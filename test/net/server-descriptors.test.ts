@@ -1,0 +1,59 @@
+import * as assert from 'uvu/assert';
+
+import { IOLoop } from '../../src/index.ts';
+import { ScarceServer } from '../support/scarce.ts';
+import { suite } from '../support/suite.ts';
+
+const SERVER = new URL('scarce-tcp-server.ts', import.meta.url);
+
+for (const backend of IOLoop.backends)
+  suite(`a TCP server without descriptors on ${backend}`, { limitMs: 30_000 }, (test) => {
+    test('serves or closes each of 200 clients, makes no turn while full, and recovers', async ({
+      defer,
+    }) => {
+      const server = new ScarceServer(SERVER, [backend], defer);
+      await server.ask('listen');
+      const { port } = await server.report();
+      const served = (await server.knock(port, 200)).filter(Boolean).length;
+      const { open, dropped, shed } = await server.report();
+      assert.ok(served > 0 && served < 64, `${served} were served`);
+      assert.equal([open, dropped, shed], [served, 200 - served, 200 - served]);
+      assert.is(await server.ask('turns'), 0);
+      await server.leave();
+      assert.equal(await server.knock(port, 8), Array(8).fill(true));
+    });
+
+    test('serves who waited when the reserve was lost, and sheds again afterwards', async ({ defer }) => {
+      const server = new ScarceServer(SERVER, [backend], defer);
+      await server.ask('hoard');
+      await server.ask('listen');
+      const { port } = await server.report();
+      const waiting = server.knock(port, 4);
+      const turns = Number(await server.ask('turns'));
+      // Retries after 10, 20, 40, 80, 160 and 320 ms: a turn for the timer, and one for the queue.
+      assert.ok(turns > 0 && turns <= 16, `${turns} turns in half a second`);
+      await server.ask('free');
+      assert.equal(await waiting, Array(4).fill(true));
+      await server.ask('hoard');
+      assert.equal(await server.knock(port, 4), Array(4).fill(false));
+    });
+
+    // A thread may take the number that another has freed to shed, so some wait until descriptors are free.
+    test('answers or closes everybody with four threads that share the limit', async ({ defer }) => {
+      const server = new ScarceServer(SERVER, [backend, '4'], defer, 160);
+      const { port } = await server.report();
+      let settled = false;
+      const outcomes = server.knock(port, 300).finally(() => {
+        settled = true;
+      });
+      while ((await server.report()).dropped === 0);
+      while (!settled) {
+        server.dismiss();
+        await server.report();
+      }
+      const served = (await outcomes).filter(Boolean).length;
+      assert.is((await server.report()).dropped, 300 - served);
+      await server.leave();
+      assert.equal(await server.knock(port, 8), Array(8).fill(true));
+    });
+  });
