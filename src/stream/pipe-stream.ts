@@ -33,7 +33,8 @@ export class PipeIOStream extends IOStream {
   }
 
   protected override readFromFd(target: Uint8Array): number {
-    return readPipe(this.fd, target);
+    // Nothing comes from one that is for writing, but that its reader has left.
+    return this.#directions.readable ? readPipe(this.fd, target) : 0;
   }
   protected override writeToFd(source: Uint8Array, start: number, end: number): number {
     return this.#directions.writable ? writePipe(this.fd, source, start, end - start) : NOT_WRITABLE;
