@@ -1,7 +1,7 @@
 import { describeLoad, loadMetrics, loadOf, serverContender } from './harness/load.ts';
 import { buildNativePrograms } from './harness/native-programs.ts';
 import type { BenchOptions } from './harness/options.ts';
-import { nodeProgram } from './harness/paths.ts';
+import { serverProgram } from './harness/paths.ts';
 import type { Question } from './harness/question.ts';
 import { chooseBestBackend } from './ioloop-backends.ts';
 
@@ -11,10 +11,10 @@ export async function context(options: BenchOptions): Promise<Question> {
   const [backend = 'epoll'] = await chooseBestBackend(options.backends);
   const load = loadOf(options, 'echo');
   const plain = `ioloop-${backend}`;
-  const handlers = nodeProgram('servers/handler-echo.ts', backend);
-  const handlersInContext = nodeProgram('servers/handler-echo.ts', backend, '--context');
-  const net = nodeProgram('peers/node-net-echo.ts');
-  const netInContext = nodeProgram('peers/node-net-echo.ts', '--context');
+  const handlers = serverProgram('servers/handler-echo.ts', backend);
+  const handlersInContext = serverProgram('servers/handler-echo.ts', backend, '--context');
+  const net = serverProgram('peers/node-net-echo.ts');
+  const netInContext = serverProgram('peers/node-net-echo.ts', '--context');
   return {
     title: 'context',
     work:

@@ -1,5 +1,5 @@
 import type { NativePrograms } from './harness/native-programs.ts';
-import { nodeProgram } from './harness/paths.ts';
+import { serverProgram } from './harness/paths.ts';
 import type { Command } from './harness/pinning.ts';
 import { findBun, findPythonWith } from './harness/runtimes.ts';
 
@@ -102,7 +102,7 @@ export function findServers(lineUp: LineUp, backends: readonly string[]): FoundS
   for (const backend of backends) {
     const maxConnections = backend === 'select' ? maxConnectionsOnSelect : Infinity;
     for (const { name, file, args } of lineUp.ioloop) {
-      const command = nodeProgram(file, backend, ...args);
+      const command = serverProgram(file, backend, ...args);
       servers.push({ name: `${name}-${backend}`, runtime: 'node', command, maxConnections });
     }
   }
@@ -129,7 +129,7 @@ export function thatHold(connections: number, found: FoundServers): FoundServers
 
 function findPeer(name: string, file: string): BenchServer | undefined {
   if (name === 'node-net') {
-    return { name, runtime: 'node', command: nodeProgram(`peers/${file}`), maxConnections: Infinity };
+    return { name, runtime: 'node', command: serverProgram(`peers/${file}`), maxConnections: Infinity };
   }
   const program = name === 'bun' ? findBun() : findPythonWith(name);
   if (program === undefined) return undefined;

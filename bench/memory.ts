@@ -3,6 +3,7 @@ import { affordConnections } from './harness/descriptors.ts';
 import { withHeldConnections } from './harness/held-connections.ts';
 import { buildNativePrograms, type NativePrograms } from './harness/native-programs.ts';
 import type { BenchOptions } from './harness/options.ts';
+import { buildFolder } from './harness/paths.ts';
 import type { Command } from './harness/pinning.ts';
 import type { Metric, Question, Sample } from './harness/question.ts';
 import { settledMemory } from './harness/resident-memory.ts';
@@ -17,10 +18,11 @@ const collectLimitMs = 20_000;
 /** V8 gives the room of its young generation back only where little was allocated in the last five seconds. */
 const idleMs = 6_000;
 const collector = './bench/harness/collect-on-signal.ts';
+const compiledCollector = `./${buildFolder}/js/harness/collect-on-signal.js`;
 
 /** What makes a runtime collect its garbage at SIGUSR2; the others have none. */
 const collectorFlags: Readonly<Partial<Record<BenchServer['runtime'], readonly string[]>>> = {
-  node: ['--expose-gc', '--import', 'tsx', '--import', collector],
+  node: ['--expose-gc', '--import', compiledCollector],
   bun: ['--expose-gc', '--preload', collector],
 };
 
@@ -56,7 +58,7 @@ export async function memory(options: BenchOptions): Promise<Question> {
       measure: () => growth(programs, server, first, last, options.quick),
     })),
     notes: [
-      'each connection has had a line answered; JavaScript servers are idle for 6 s and collect their garbage before each reading',
+      'each connection has had a line answered; JavaScript servers collect their garbage before each reading, are idle for 6 s, and collect again',
       ...notes,
       ...limits,
     ],
@@ -73,6 +75,7 @@ function growth(
   const flags = collectorFlags[runtime];
   const read = async (server: Server): Promise<number> => {
     if (flags !== undefined) {
+      await collect(server);
       if (!quick) await delay(idleMs);
       await collect(server);
     }

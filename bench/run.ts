@@ -4,6 +4,7 @@ import { burst } from './burst.ts';
 import { context } from './context.ts';
 import { drip } from './drip.ts';
 import { echo } from './echo.ts';
+import { compileServers } from './harness/compile-servers.ts';
 import { describeMachine } from './harness/machine.ts';
 import { type BenchOptions, parseBenchOptions, usage } from './harness/options.ts';
 import type { Question } from './harness/question.ts';
@@ -36,6 +37,7 @@ async function bench(name: string, args: readonly string[]): Promise<void> {
     throw new TypeError(`no such bench: '${name}'\nusage: npm run bench -- ${known} [options]\n${usage}`);
   }
   const options = parseBenchOptions(args);
+  await compileServers();
   const question = only(await ask(options), options.only);
   const machine = describeMachine();
   const outcomes = await runRounds(question, options, showProgress);

@@ -1,10 +1,9 @@
 import { execFile } from 'node:child_process';
 import { basename } from 'node:path';
 import { promisify } from 'node:util';
-import { repositoryRoot } from './paths.ts';
+import { buildFolder, repositoryRoot } from './paths.ts';
 
 const run = promisify(execFile);
-const folder = 'build-bench';
 const programs = {
   load: pathOf('ioloop-load'),
   burst: pathOf('ioloop-burst'),
@@ -25,8 +24,8 @@ export type NativePrograms = typeof programs;
  */
 export async function buildNativePrograms(): Promise<NativePrograms> {
   const targets = Object.values(programs).map((path) => basename(path));
-  const configure = ['-S', '.', '-B', folder, '-DIOLOOP_BENCH=ON', '-DCMAKE_BUILD_TYPE=Release'];
-  const build = ['--build', folder, '--parallel', '2', '--target', ...targets];
+  const configure = ['-S', '.', '-B', buildFolder, '-DIOLOOP_BENCH=ON', '-DCMAKE_BUILD_TYPE=Release'];
+  const build = ['--build', buildFolder, '--parallel', '2', '--target', ...targets];
   for (const args of [configure, build]) {
     try {
       await run('cmake', args, { cwd: repositoryRoot });
@@ -42,5 +41,5 @@ export async function buildNativePrograms(): Promise<NativePrograms> {
 }
 
 function pathOf(name: string): string {
-  return `${repositoryRoot}/${folder}/bench/native/${name}`;
+  return `${repositoryRoot}/${buildFolder}/bench/native/${name}`;
 }
