@@ -13,12 +13,8 @@ export { Interest, Ready } from './interest.ts';
 export { IOLoop, type LoopMetrics, type LoopOptions, type WaitOptions } from './ioloop.ts';
 export type { ListenOptions } from './net/bind-sockets.ts';
 export { type InheritedFd, listenFds } from './net/listen-fds.ts';
-export {
-  type DropReason,
-  type ServerOptions,
-  type StreamHandler,
-  StreamServer,
-} from './net/stream-server.ts';
+export type { DropReason, ServerOptions } from './net/server-options.ts';
+export { type StreamHandler, StreamServer } from './net/stream-server.ts';
 export { TCPServer } from './net/tcp-server.ts';
 export { UnixServer } from './net/unix-server.ts';
 export { PeriodicCallback } from './periodic-callback.ts';

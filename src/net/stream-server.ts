@@ -1,41 +1,21 @@
 import type { TlsOptions } from 'node:tls';
 import type { Address } from '../address.ts';
-import {
-  checkFd,
-  checkFunction,
-  checkInteger,
-  checkMilliseconds,
-  checkOptions,
-  invalidArgument,
-} from '../arguments.ts';
+import { checkFd, checkFunction, checkMilliseconds, checkOptions, invalidArgument } from '../arguments.ts';
 import { type Deferred, deferred } from '../deferred.ts';
 import { isPromise } from '../entry-runner.ts';
 import { IOLoopError } from '../errors.ts';
 import { addon, closeStream } from '../native.ts';
 import { explain } from '../native-error.ts';
 import { IOStream, StreamClosedError, setUp } from '../stream/io-stream.ts';
-import { type StreamOptions, type StreamSettings, streamSettings } from '../stream/stream-options.ts';
+import { type StreamSettings, streamSettings } from '../stream/stream-options.ts';
 import { Handshakes } from './handshakes.ts';
-import { Listener, type ShedReason } from './listener.ts';
-
-/** Why a client was not served, or no longer. */
-export type DropReason = ShedReason | 'memory' | 'refused' | 'handshake';
-
-/** What a server allows its clients, and whom it tells. */
-export interface ServerOptions extends StreamOptions {
-  /** Connections at a time; further clients are closed at once. By default as many as there are descriptors. */
-  maxConnections?: number | undefined;
-  /** Whether to serve a client; false, a promise of it, a throw: it is closed. */
-  verifyRequest?: ((address: Address) => boolean | Promise<boolean>) | undefined;
-  /** TLS from the first byte; the handler is called after the handshake. */
-  tls?: TlsOptions | undefined;
-  /** How long a handshake may take; 10,000. */
-  handshakeTimeoutMs?: number | undefined;
-  /** What a handler threw or rejected with; by default one line on stderr. */
-  onError?: ((error: unknown, stream: IOStream) => void) | undefined;
-  /** A client was closed unserved, or ended for want of memory. */
-  onDrop?: ((reason: DropReason, address: Address | null) => void) | undefined;
-}
+import { Listener } from './listener.ts';
+import {
+  type DropReason,
+  type ServerOptions,
+  type ServerSettings,
+  serverSettings,
+} from './server-options.ts';
 
 /**
  * Serves one connection. While its promise is pending the stream is its; then the stream is closed,
@@ -44,7 +24,6 @@ export interface ServerOptions extends StreamOptions {
 export type StreamHandler = (stream: IOStream, address: Address) => void | Promise<void>;
 
 const DEFAULT_GRACE_MS = 30_000;
-const DEFAULT_HANDSHAKE_MS = 10_000;
 
 /** What {@link TCPServer} and {@link UnixServer} have in common: all but where they listen. */
 // A LoopPart, a ListenerOwner and a StreamOwner, which only the published declarations must not say:
@@ -53,8 +32,7 @@ export abstract class StreamServer {
   /** @internal */
   readonly settings: StreamSettings;
   readonly #handler: StreamHandler;
-  readonly #options: ServerOptions;
-  readonly #maxConnections: number;
+  readonly #options: ServerSettings;
   readonly #listeners: Listener[] = [];
   readonly #handshakes: Handshakes;
   #connections = 0;
@@ -68,17 +46,9 @@ export abstract class StreamServer {
     checkFunction(handler, 'handler');
     this.settings = streamSettings(options);
     this.#handler = handler;
-    this.#options = { ...options };
-    const { maxConnections = Number.POSITIVE_INFINITY, handshakeTimeoutMs = DEFAULT_HANDSHAKE_MS } =
-      this.#options;
-    if (maxConnections !== Number.POSITIVE_INFINITY)
-      checkInteger(maxConnections, 'options.maxConnections', 0, Number.MAX_SAFE_INTEGER);
-    checkMilliseconds(handshakeTimeoutMs, 'options.handshakeTimeoutMs');
-    for (const name of ['verifyRequest', 'onError', 'onDrop'] as const)
-      if (this.#options[name] !== undefined) checkFunction(this.#options[name], `options.${name}`);
-    this.#maxConnections = maxConnections;
-    this.#handshakes = new Handshakes(this.settings.loop, handshakeTimeoutMs);
-    if (this.#options.tls !== undefined) this.setTls(this.#options.tls);
+    this.#options = serverSettings(options);
+    this.#handshakes = new Handshakes(this.settings.loop, this.#options.handshakeTimeoutMs);
+    if (options?.tls !== undefined) this.setTls(options.tls);
   }
 
   /** Where it listens. */
@@ -214,7 +184,7 @@ export abstract class StreamServer {
 
   /** @internal */
   hasRoom(): boolean {
-    return this.#connections < this.#maxConnections;
+    return this.#connections < this.#options.maxConnections;
   }
 
   /** @internal */
@@ -233,7 +203,7 @@ export abstract class StreamServer {
   /** @internal */
   onDrop(reason: DropReason, address: Address | null): void {
     try {
-      this.#options.onDrop?.(reason, address);
+      this.#options.onDrop(reason, address);
     } catch (error) {
       this.onError(error);
     }
@@ -249,9 +219,8 @@ export abstract class StreamServer {
   /** @internal */
   streamFailed(stream: IOStream, error: unknown): void {
     if (isOwnEnd(stream, error)) return;
-    const { onError = printError } = this.#options;
     try {
-      onError(error, stream);
+      this.#options.onError(error, stream);
     } catch (thrown) {
       this.onError(thrown);
     }
@@ -303,10 +272,8 @@ export abstract class StreamServer {
 
   /** A throw is a rejection: that is reported with the stream. */
   #verify(remote: Address): boolean | Promise<boolean> {
-    const { verifyRequest } = this.#options;
-    if (verifyRequest === undefined) return true;
     try {
-      const verdict = verifyRequest(remote);
+      const verdict = this.#options.verifyRequest(remote);
       return isPromise(verdict) ? verdict : verdict === true;
     } catch (error) {
       return Promise.reject(error);
@@ -424,18 +391,4 @@ export abstract class StreamServer {
 function isOwnEnd(stream: IOStream, error: unknown): boolean {
   const { owner }: { owner: object | null } = stream;
   return error instanceof StreamClosedError && (error.stream === stream || error.stream === owner);
-}
-
-/** One line, which names the client. */
-function printError(error: unknown, stream: IOStream): void {
-  const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  console.error(`ioloop: the handler of ${remoteOf(stream)} failed: ${what.replaceAll('\n', ' ')}`);
-}
-
-function remoteOf(stream: IOStream): string {
-  try {
-    return stream.remote.toString() || 'a local client';
-  } catch {
-    return 'a client that has left';
-  }
 }

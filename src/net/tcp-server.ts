@@ -2,7 +2,8 @@ import type { LookupFunction } from 'node:net';
 import type { InetAddress } from '../address.ts';
 import { IOLoopError } from '../errors.ts';
 import { bindSockets, type ListenOptions } from './bind-sockets.ts';
-import { type ServerOptions, type StreamHandler, StreamServer } from './stream-server.ts';
+import type { ServerOptions } from './server-options.ts';
+import { type StreamHandler, StreamServer } from './stream-server.ts';
 
 /** A server of TCP connections. */
 export class TCPServer extends StreamServer {

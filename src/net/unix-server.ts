@@ -5,7 +5,8 @@ import { checkInteger, checkOptions, invalidArgument } from '../arguments.ts';
 import { IOLoopError, SystemError } from '../errors.ts';
 import { addon, closeStream } from '../native.ts';
 import { explain } from '../native-error.ts';
-import { type ServerOptions, type StreamHandler, StreamServer } from './stream-server.ts';
+import type { ServerOptions } from './server-options.ts';
+import { type StreamHandler, StreamServer } from './stream-server.ts';
 
 /** How a Unix server listens. */
 export interface UnixListenOptions {
