@@ -63,7 +63,7 @@ function compile(snippets: readonly Snippet[]): string {
   for (const { name, source } of snippets) writeFileSync(join(directory, `${name}.mts`), source);
   const settings = {
     extends: join(root, 'tsconfig.json'),
-    compilerOptions: { noEmit: false, rootDir: '.', skipLibCheck: true },
+    compilerOptions: { noEmit: false, noEmitOnError: true, rootDir: '.', outDir: '.', skipLibCheck: true },
     include: [],
     files: snippets.map(({ name }) => `${name}.mts`),
   };
