@@ -65,6 +65,27 @@ suitePerStream('onData()', streamKinds, (test, kind) => {
     });
   });
 
+  test("waits for a promise that is settled already, but not for write()'s", async (context) => {
+    for (const [makePromise, expected] of [
+      [() => Promise.resolve(), 'a.b.'],
+      ['write', 'ab..'],
+    ] as const)
+      await withPair(kind, context, {}, async ({ loop, left, right }) => {
+        let told = '';
+        right.unshift(Buffer.from('b'));
+        right.unshift(Buffer.from('a'));
+        right.onData((chunk) => {
+          told += chunk.toString();
+          queueMicrotask(() => {
+            told += '.';
+          });
+          return makePromise === 'write' ? left.write('') : makePromise();
+        });
+        await turnsUntil(loop, () => told.length === 4);
+        assert.is(told, expected);
+      });
+  });
+
   test('holds the end back while its promise is pending', async (context) => {
     await withPair(kind, context, {}, async ({ loop, left, right }) => {
       const { promise, open } = gate();

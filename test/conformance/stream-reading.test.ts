@@ -2,10 +2,13 @@ import * as assert from 'uvu/assert';
 
 import type { IOStream } from '../../src/index.ts';
 import { deliver, type StreamPair, streamKinds, suitePerStream, withPair } from '../support/streams.ts';
-import { nextTurn } from '../support/turns.ts';
+import { suite } from '../support/suite.ts';
+import { count } from '../support/tier.ts';
 import { within } from '../support/within.ts';
 
 const LIMIT_MS = 30_000;
+/** A simulated kernel that does all the time what a real one does rarely. */
+const MOODY = { maxDelayMs: 5, shortRead: 0.5, shortWrite: 0.5, spuriousAgain: 0.3, interrupt: 0.2 };
 
 /** Something to read: what goes over the wire, and what the reads make of it wherever it is split. */
 interface ParseCase {
@@ -57,7 +60,8 @@ async function tried(stream: IOStream, attempt: () => Buffer | null): Promise<Bu
   for (;;) {
     const message = attempt();
     if (message !== null) return message;
-    await nextTurn(stream.loop);
+    // A timer, since a simulated clock stands still while there is something to do.
+    await new Promise<void>((resolve) => stream.loop.callLater(0.01, resolve));
   }
 }
 
@@ -195,14 +199,15 @@ function* splitsOf(wire: Buffer): Generator<readonly Buffer[]> {
   yield [...wire].map((byte) => Buffer.of(byte));
 }
 
-async function checkSplit(
-  pair: StreamPair,
+/** Reads while `send` delivers, and compares. */
+async function check(
+  { right }: StreamPair,
   { read, expected }: ParseCase,
-  pieces: readonly Buffer[],
+  what: string,
+  send: () => Promise<void>,
 ): Promise<void> {
-  const reading = read(pair.right);
-  for (const piece of pieces) await deliver(pair, piece);
-  const what = `the messages, split after ${pieces.map(({ length }) => length).join(', ')}`;
+  const reading = read(right);
+  await send();
   const received = await within(LIMIT_MS, reading, what);
   assert.equal(
     received.map((message) => message.toString('latin1')),
@@ -211,7 +216,14 @@ async function checkSplit(
     ),
     what,
   );
-  assert.is(pair.right.bytesBuffered, 0, 'bytes are left over');
+  assert.is(right.bytesBuffered, 0, 'bytes are left over');
+}
+
+function checkSplit(pair: StreamPair, parseCase: ParseCase, pieces: readonly Buffer[]): Promise<void> {
+  const what = `the messages, split after ${pieces.map(({ length }) => length).join(', ')}`;
+  return check(pair, parseCase, what, async () => {
+    for (const piece of pieces) await deliver(pair, piece);
+  });
 }
 
 suitePerStream('reads at every split', streamKinds, (test, kind) => {
@@ -227,6 +239,22 @@ suitePerStream('reads at every split', streamKinds, (test, kind) => {
         await deliver(pair, parseCase.wire);
         await checkSplit(pair, parseCase, []);
       });
+    });
+  }
+});
+
+suite('reads from a kernel in a bad mood', (test) => {
+  for (const parseCase of cases) {
+    test(`${parseCase.name} gives the same`, async (context) => {
+      for (let seed = 1; seed <= count(10, 500); seed++) {
+        const network = { ...MOODY, seed };
+        await withPair('sim', context, { network }, (pair) =>
+          check(pair, parseCase, `the messages of seed ${seed}`, async () => {
+            for (const byte of parseCase.wire) await pair.left.write(Buffer.of(byte));
+            await pair.left.flush();
+          }),
+        );
+      }
     });
   }
 });
