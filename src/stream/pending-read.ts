@@ -1,4 +1,4 @@
-import { LimitError } from '../errors.ts';
+import { IOLoopError, LimitError } from '../errors.ts';
 import type { Delimiter } from './delimiter.ts';
 import { type Chunk, EMPTY_CHUNK, type ReadBuffer } from './read-buffer.ts';
 
@@ -23,7 +23,7 @@ export interface Framing<T> {
   readonly target?: Uint8Array | null;
   /** `count` bytes were received there: the result, if that is all. */
   received?(count: number): T | undefined;
-  /** The waiting ends early: what was received there goes back. */
+  /** The waiting ends early: what was received there goes back. Throws when it is gone. */
   abandon?(input: ReadBuffer): void;
 }
 
@@ -153,11 +153,13 @@ export class UntilEnd implements Framing<Chunk> {
 export class IntoTarget implements Framing<number> {
   readonly isFramed: boolean;
   readonly #memory: Uint8Array;
+  readonly #size: number;
   readonly #partial: boolean;
   #filled = 0;
 
   constructor(memory: Uint8Array, partial: boolean) {
     this.#memory = memory;
+    this.#size = memory.length;
     this.#partial = partial;
     this.isFramed = !partial;
   }
@@ -167,7 +169,8 @@ export class IntoTarget implements Framing<number> {
   }
 
   take(input: ReadBuffer): number | undefined {
-    if (input.length === 0 && this.#memory.length > 0) return undefined;
+    if (input.length === 0 && this.#size > 0) return undefined;
+    this.#checkMemory();
     return this.received(input.takeInto(this.#memory.subarray(this.#filled)));
   }
 
@@ -177,8 +180,18 @@ export class IntoTarget implements Framing<number> {
   }
 
   abandon(input: ReadBuffer): void {
+    if (this.#filled === 0) return;
+    this.#checkMemory();
     input.unshift(this.#memory.subarray(0, this.#filled));
     this.#filled = 0;
+  }
+
+  #checkMemory(): void {
+    if (this.#memory.length < this.#size)
+      throw new IOLoopError(
+        'ERR_IOLOOP_INVALID_STATE',
+        'the target was transferred or shrunk while it was filled',
+      );
   }
 }
 

@@ -337,11 +337,16 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
       return result;
     } catch (error) {
       this.count(input.length - before);
-      this.setError(error instanceof Error ? error : null);
-      this.state |= CLOSE_DUE;
-      this.unsettle();
+      this.breakOff(error);
       throw error;
     }
+  }
+
+  /** What comes can no longer be told apart, or not without a hole: the stream ends with this turn. */
+  private breakOff(error: unknown): void {
+    this.setError(error instanceof Error ? error : null);
+    this.state |= CLOSE_DUE;
+    this.unsettle();
   }
 
   /** Runs what may take from `input`, and counts what it took. */
@@ -410,7 +415,11 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     if (framing.abandon === undefined) return;
     this.#input ??= this.settings.streams.takeInput();
     const input = this.#input;
-    this.counted(input, () => framing.abandon?.(input));
+    try {
+      this.counted(input, () => framing.abandon?.(input));
+    } catch (error) {
+      this.breakOff(error);
+    }
   }
 
   private resolveReader(reader: PendingRead, result: unknown): void {

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import {
   AbortError,
   type IOLoop,
+  IOLoopError,
   type IOStream,
   LimitError,
   TimeoutError,
@@ -170,6 +171,22 @@ suite('waits of reads', (test) => {
       assert.ok(tookMs >= 700 && tookMs <= 800, `700 ms took ${tookMs}`);
       assert.is(right.bytesBuffered, 20);
     });
+  });
+
+  test('for a target that was transferred meanwhile end the stream, since its bytes are gone', async (context) => {
+    for (const timeoutMs of [500, undefined])
+      await withPair('sim', context, {}, async (pair) => {
+        const target = new Uint8Array(10);
+        const waiting = rejection(pair.right.readInto(target, { timeoutMs }));
+        await receive(pair, 'abc');
+        structuredClone(target.buffer, { transfer: [target.buffer] });
+        if (timeoutMs === undefined) void pair.left.write('def');
+        const error = await waiting;
+        await pair.right.whenClosed;
+        assert.ok(IOLoopError.is(pair.right.error, 'ERR_IOLOOP_INVALID_STATE'));
+        if (timeoutMs === undefined) assert.is(error, pair.right.error);
+        else assert.instance(error, TimeoutError);
+      });
   });
 
   test('end once: what is aborted from within a rejection does not matter', async (context) => {
