@@ -6,6 +6,7 @@ import { IOLoopError, LimitError } from '../errors.ts';
 import { Interest } from '../interest.ts';
 import type { WaitOptions } from '../ioloop.ts';
 import { EAGAIN } from '../raw.ts';
+import { memoryBudget } from './memory-budget.ts';
 import { type OutgoingFile, openFile } from './outgoing-file.ts';
 import type { Chunk } from './read-buffer.ts';
 import { ReadingStream } from './reading-stream.ts';
@@ -76,6 +77,8 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
       if (borrowed === null && output.bytes <= SEND_AT_ONCE) this.unsettle();
       else if (!this.transmit()) return quiet(this.refusal());
     }
+    // What waits may have overdrawn the budget, and nothing else would have that looked at.
+    if ((this.state & BLOCKED) !== 0 && memoryBudget.isHigh) this.unsettle();
     return this.writtenPromise(output, borrowed);
   }
 

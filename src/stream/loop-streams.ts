@@ -18,6 +18,8 @@ const MAX_SPARE = 256;
 export interface LiveStream extends ReadyListener {
   /** The server that looks after it, and ends it. */
   readonly owner: object | null;
+  /** What {@link LoopStreams.add} gave it: the older, the lower. */
+  readonly serial: number;
   /** Whether nothing is under way on it. */
   readonly isIdle: boolean;
   /** Received bytes that wait. */
@@ -53,6 +55,7 @@ export class LoopStreams implements LoopPart, WheelEntry {
   /** Streams that are told by others than the loop, or not at all. */
   readonly unwatched: Set<LiveStream> = new Set();
   #size = 0;
+  #added = 0;
   #slab: Chunk = Buffer.allocUnsafeSlow(SLAB_SIZE);
   // Overwritten in turn, since an array that is emptied gives its memory up.
   #unsettled: (LiveStream | null)[] = [];
@@ -83,9 +86,10 @@ export class LoopStreams implements LoopPart, WheelEntry {
     sendLastAtExit(this);
   }
 
-  /** One stream more: it is watched, or among the {@link unwatched}. */
-  add(): void {
+  /** One stream more: it is watched, or among the {@link unwatched}. Its number. */
+  add(): number {
     this.#size++;
+    return ++this.#added;
   }
 
   /** The stream's descriptor is gone. */
@@ -223,7 +227,8 @@ export class LoopStreams implements LoopPart, WheelEntry {
 
   /** Has the largest holders wait while memory runs short; ends some when writes have overdrawn it. */
   #relieveMemory(): void {
-    if (memoryBudget.used > memoryBudget.limit) this.#evict();
+    // A receive overdraws it by a slab at most, and those who received wait now.
+    if (memoryBudget.used > memoryBudget.limit + SLAB_SIZE) this.#evict();
     if (!memoryBudget.isHigh) {
       this.#releaseHeld();
       return;
@@ -264,7 +269,8 @@ function largestOf(
   let most = 0;
   for (const stream of streams) {
     const held = measure(stream);
-    if (held <= most) continue;
+    const isOlder = largest === undefined || stream.serial < largest.serial;
+    if (held < most || held === 0 || (held === most && !isOlder)) continue;
     largest = stream;
     most = held;
   }

@@ -483,7 +483,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   private takesMore(): boolean {
     const state = this.state;
     if ((state & LINGERING) !== 0) return (state & (PEER_ENDED | CLOSED)) === 0;
-    return (state & (PAUSED | LISTENER_BUSY)) === 0 && this.hasRoom();
+    return (state & (PAUSED | LISTENER_BUSY | NO_MEMORY)) === 0 && this.hasRoom();
   }
 
   /** Whether more may be kept, for now or later. */
@@ -495,8 +495,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
 
   /** Sees to it that what is wanted is received. */
   protected override receiveAgain(): void {
-    if ((this.interest & Interest.READ) === 0 && (this.state & NO_MEMORY) === 0 && this.takesMore())
-      this.want(Interest.READ, true);
+    if ((this.interest & Interest.READ) === 0 && this.takesMore()) this.want(Interest.READ, true);
   }
 
   private received(slab: Chunk, count: number): void {

@@ -62,6 +62,8 @@ export abstract class StreamCore<Self> {
   owner: StreamOwner<Self> | null = null;
   /** @internal */
   wheelTick: number = NEVER;
+  /** @internal */
+  serial = 0;
   /** Bits of stream-state.ts. */
   protected state: number;
   protected deadlines: StreamDeadlines | null = null;
@@ -83,7 +85,7 @@ export abstract class StreamCore<Self> {
     if (interest === 0) streams.unwatched.add(this);
     else this.setInterest(interest);
     if (timed) this.startDeadlines();
-    streams.add();
+    this.serial = streams.add();
   }
 
   // ---- the seam
