@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { pathToFileURL } from 'node:url';
 import * as assert from 'uvu/assert';
@@ -39,11 +39,18 @@ function snippetsOf(path: string): Snippet[] {
   return snippets;
 }
 
-const programs = readdirSync(join(root, 'docs'))
+const documents = readdirSync(join(root, 'docs'))
   .filter((file) => file.endsWith('.md'))
-  .flatMap((file) => snippetsOf(`docs/${file}`));
+  .map((file) => `docs/${file}`);
+const programs = documents.flatMap(snippetsOf);
 /** Serves until it is interrupted. */
 const [lineServer] = snippetsOf('README.md');
+
+/** Where a document links to in this repository, as paths from its root. */
+function linksOf(path: string): string[] {
+  const links = readFileSync(join(root, path), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g);
+  return [...links].map(([, target = '']) => join(dirname(path), target));
+}
 
 /** A user's project, with what the snippets find beside them: dependencies, a certificate and its key. */
 function makeDirectory(): string {
@@ -94,6 +101,15 @@ suite('the documents', { limitMs: 60_000 }, (test) => {
       const { stdout, stderr, code, signal } = await runFile(compiled(snippet), options);
       assert.equal([stdout, stderr, code, signal], [printed.join(''), '', 0, null]);
     });
+
+  test('link to what is there', () => {
+    const links = [...documents, 'README.md', 'CONTRIBUTING.md'].flatMap(linksOf);
+    assert.ok(links.length > 0);
+    assert.equal(
+      links.filter((path) => !existsSync(join(root, path))),
+      [],
+    );
+  });
 
   test('begin with a line server that serves lines until it is interrupted', async ({ defer }) => {
     assert.ok(lineServer !== undefined);
