@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import * as assert from 'uvu/assert';
 
-import { type IOLoop, type IOStream, StreamClosedError, type StreamOptions } from '../../src/index.ts';
+import { type IOStream, StreamClosedError, type StreamOptions } from '../../src/index.ts';
+import { signal } from '../support/driven.ts';
 import { Random } from '../support/random.ts';
 import { deliver, streamKinds, suitePerStream, turnsUntil, withPair } from '../support/streams.ts';
 import { count } from '../support/tier.ts';
@@ -23,15 +24,6 @@ function randomBytes(random: Random, length: number): Buffer {
   return bytes;
 }
 
-/** A promise and its end. */
-function gate(): { readonly promise: Promise<void>; open: () => void } {
-  let open = (): void => {};
-  const promise = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { promise, open };
-}
-
 suitePerStream('onData()', streamKinds, (test, kind) => {
   test('gives what came before it, then what comes, each byte once', async (context) => {
     await withPair(kind, context, {}, async (pair) => {
@@ -50,7 +42,7 @@ suitePerStream('onData()', streamKinds, (test, kind) => {
   test('gives nothing while its promise is pending, and all of it afterwards', async (context) => {
     await withPair(kind, context, {}, async (pair) => {
       const { loop, left, right } = pair;
-      const { promise, open } = gate();
+      const { promise, fire } = signal();
       const told: string[] = [];
       right.onData((chunk) => {
         told.push(chunk.toString());
@@ -60,7 +52,7 @@ suitePerStream('onData()', streamKinds, (test, kind) => {
       void left.write('23');
       for (let turn = 0; turn < 20; turn++) await nextTurn(loop);
       assert.equal(told, ['1']);
-      open();
+      fire();
       await turnsUntil(loop, () => told.join('') === '123');
     });
   });
@@ -88,7 +80,7 @@ suitePerStream('onData()', streamKinds, (test, kind) => {
 
   test('holds the end back while its promise is pending', async (context) => {
     await withPair(kind, context, {}, async ({ loop, left, right }) => {
-      const { promise, open } = gate();
+      const { promise, fire } = signal();
       const told: string[] = [];
       right.onEnd(() => void told.push('end'));
       right.onClose(() => void told.push('close'));
@@ -99,7 +91,7 @@ suitePerStream('onData()', streamKinds, (test, kind) => {
       void left.end('last');
       for (let turn = 0; turn < 30; turn++) await nextTurn(loop);
       assert.equal(told, ['last']);
-      open();
+      fire();
       await within(LIMIT_MS, right.whenClosed, 'the close');
       assert.equal(told, ['last', 'end', 'close']);
     });
@@ -207,7 +199,7 @@ suitePerStream('a listener that is busy when the stream fails', ['tcp', 'sim'], 
   test('is given all that came before, and then told of the close', async (context) => {
     await withPair(kind, context, {}, async (pair) => {
       const { loop, left, right } = pair;
-      const { promise, open } = gate();
+      const { promise, fire } = signal();
       const told: string[] = [];
       right.onClose((error) => void told.push(`close ${(error as NodeJS.ErrnoException).code}`));
       right.onData((chunk) => {
@@ -224,7 +216,7 @@ suitePerStream('a listener that is busy when the stream fails', ['tcp', 'sim'], 
       }
       await within(LIMIT_MS, right.whenClosed, 'the close');
       assert.equal(told, ['first']);
-      open();
+      fire();
       await turnsUntil(loop, () => told.length === 3);
       assert.equal(told.slice(0, 2), ['first', 'second']);
       assert.match(told[2] ?? '', /^close (EPIPE|ECONNRESET)$/);
@@ -279,81 +271,6 @@ suitePerStream('ten lines and an end in one segment', ['tcp', 'unix', 'tls', 'si
       assert.is(text, lines.map((line) => `> ${line}`).join(''));
       await within(LIMIT_MS, right.whenClosed, 'the close');
       assert.is(right.error, null);
-    });
-  });
-});
-
-/** The system calls of `loop` during `body`, but for its waits: changes of interest. */
-async function changesOfInterest(loop: IOLoop, body: () => Promise<void>): Promise<number> {
-  const before = loop.metrics();
-  await body();
-  const after = loop.metrics();
-  return after.systemCalls - before.systemCalls - (after.polls - before.polls);
-}
-
-suitePerStream('system calls of reading', ['tcp', 'unix', 'pipe'], (test, kind) => {
-  test('onData with a settled promise changes no interest', async (context) => {
-    await withPair(kind, context, {}, async (pair) => {
-      const { loop, left, right } = pair;
-      const listeners: ((chunk: Buffer) => void | Promise<void>)[] = [
-        () => {},
-        () => Promise.resolve(),
-        async () => {},
-      ];
-      if (kind !== 'pipe') listeners.push(() => left.write(''));
-      for (const listener of listeners) {
-        right.onData(listener);
-        await deliver(pair, Buffer.from('warm up'));
-        const changes = await changesOfInterest(loop, async () => {
-          for (let i = 0; i < 100; i++) await deliver(pair, Buffer.from('x'));
-        });
-        assert.is(changes, 0, `${listener}`);
-      }
-    });
-  });
-
-  test('an async listener changes no interest by more than one receive takes', async (context) => {
-    // What a socket buffer holds, so that the writer is not blocked.
-    const block = Buffer.alloc((kind === 'pipe' ? 64 : 128) * KiB);
-    await withPair(kind, context, {}, async (pair) => {
-      pair.right.onData(async () => {});
-      await deliver(pair, block);
-      const changes = await changesOfInterest(pair.loop, async () => {
-        for (let i = 0; i < 20; i++) await deliver(pair, block);
-      });
-      assert.is(changes, 0);
-    });
-  });
-
-  test('a read for each message changes no interest', async (context) => {
-    await withPair(kind, context, {}, async (pair) => {
-      const { loop, right } = pair;
-      await deliver(pair, Buffer.from('warm up\n'));
-      await right.readUntil('\n');
-      const changes = await changesOfInterest(loop, async () => {
-        for (let i = 0; i < 100; i++) {
-          const line = right.readUntil('\n');
-          await deliver(pair, Buffer.from('x\n'));
-          await line;
-        }
-      });
-      assert.is(changes, 0);
-    });
-  });
-
-  test('a promise that stays pending changes it once it is in the way', async (context) => {
-    await withPair(kind, context, {}, async (pair) => {
-      const { loop, left, right } = pair;
-      const { promise, open } = gate();
-      right.onData(() => promise);
-      await deliver(pair, Buffer.from('x'));
-      const changes = await changesOfInterest(loop, async () => {
-        void left.write('y');
-        for (let turn = 0; turn < 10; turn++) await nextTurn(loop);
-      });
-      assert.ok(changes > 0, 'the descriptor is told of as long as nobody reads');
-      open();
-      await turnsUntil(loop, () => right.bytesRead === 2);
     });
   });
 });
