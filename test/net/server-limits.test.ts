@@ -3,6 +3,7 @@ import { connect as connectTcp } from 'node:net';
 import * as assert from 'uvu/assert';
 
 import { IOLoop, type IOStream } from '../../src/index.ts';
+import { runSource } from '../support/child.ts';
 import { signal } from '../support/driven.ts';
 import { serve } from '../support/servers.ts';
 import { suite } from '../support/suite.ts';
@@ -173,3 +174,43 @@ for (const backend of IOLoop.backends)
       assert.ok(stream.getOption('TCP_NODELAY') > 0);
     });
   });
+
+suite('a server in a process that is short of memory', (test) => {
+  // The budget is the process's.
+  test('tells whom it ended for want of it, and goes on serving the others', async () => {
+    const { stdout, stderr, code } = await runSource(`
+      import { connect } from 'node:net';
+      import { IOLoop, TCPServer } from './src/index.ts';
+      const loop = new IOLoop({ memoryBudget: 1 << 20 });
+      const server = new TCPServer(
+        async (stream, address) => {
+          if ((await stream.readUntil('\\n')).toString() === 'small\\n') return stream.write('answer');
+          stream.onClose(({ code, message }) => console.log(String(address) === dropped, code, message));
+          for (let piece = 0; piece < 2048; piece++) void stream.write(Buffer.alloc(8192));
+          await stream.readUntilClose();
+        },
+        {
+          onDrop: (reason, address) => {
+            dropped = String(address);
+            console.log(reason);
+            // Reading nothing, a socket does not see its reset by itself.
+            large.resume();
+          },
+        },
+      );
+      let dropped;
+      const { port } = await server.listen(0, '127.0.0.1');
+      const large = connect(port, '127.0.0.1').on('error', () => {}).pause();
+      large.write('large\\n');
+      large.on('close', () => {
+        const small = connect(port, '127.0.0.1').on('data', (text) => console.log(String(text)));
+        small.end('small\\n').on('close', () => server.close());
+      });
+    `);
+    assert.equal([stderr, code], ['', 0]);
+    assert.match(
+      stdout,
+      /^memory\ntrue ERR_IOLOOP_MEMORY_BUDGET the process's streams hold \d+ of 1048576 bytes.*\nanswer\n$/,
+    );
+  });
+});
