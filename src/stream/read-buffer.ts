@@ -9,8 +9,11 @@ export const EMPTY_CHUNK: Chunk = Buffer.alloc(0);
 
 /** The most room that is made for bytes that have not come yet. */
 const MAX_SPARE = 64 * 1024;
-/** A piece of a segment above this is cut out by copying, so that who keeps a line keeps no megabyte. */
-const MAX_SHARED = 8 * 1024;
+/**
+ * Pieces of a segment this long are copied out of it: who keeps a line keeps no megabyte, and who
+ * transfers one takes no other with it. Shorter ones lie in Node's pool, which cannot be transferred.
+ */
+const UNSHARED_FROM: number = Buffer.poolSize >>> 1;
 
 /** Some of the buffered bytes: `bytes` from `start` to `end`, and behind that room for more. */
 class Segment {
@@ -88,7 +91,9 @@ export class ReadBuffer {
     this.#consume(count);
     if (count === bytes.length) return bytes;
     const piece = bytes.subarray(start, start + count);
-    return bytes.length > MAX_SHARED && count < bytes.length >> 1 ? Buffer.from(piece) : piece;
+    if (bytes.length < UNSHARED_FROM) return piece;
+    const isLast = this.#head !== head;
+    return isLast && count >= bytes.length >> 1 ? piece : Buffer.from(piece);
   }
 
   /** Moves as many bytes as there are, or as `target` takes, into it; how many. */

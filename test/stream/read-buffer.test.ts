@@ -95,6 +95,23 @@ suite('read buffer', (test) => {
     assert.ok(buffer.take(10).buffer.byteLength < 16 * 1024);
   });
 
+  test('hands out bytes whose memory may be transferred without harm to the others', () => {
+    for (const size of [100, 4_095, 4_096, 8_000, 65_536])
+      for (const share of [0.25, 0.75]) {
+        const buffer = new ReadBuffer();
+        buffer.append(Buffer.alloc(size, 'x'), size);
+        const first = buffer.take(Math.floor(size * share));
+        try {
+          structuredClone(first.buffer, { transfer: [first.buffer] });
+        } catch (error) {
+          // Node's pool: nobody can.
+          assert.is((error as DOMException).name, 'DataCloneError');
+        }
+        const { length } = buffer;
+        assert.is(buffer.take(length).toString(), 'x'.repeat(length), `${share} of ${size}`);
+      }
+  });
+
   test('is empty after clear(), and as good as new', () => {
     const buffer = bufferOf('abc', 'def\n');
     buffer.find(Delimiter.of('\n'), 3);
