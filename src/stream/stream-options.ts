@@ -5,6 +5,7 @@ import {
   checkOptions,
   invalidArgument,
 } from '../arguments.ts';
+import { IOLoopError } from '../errors.ts';
 import { IOLoop } from '../ioloop.ts';
 import { LoopStreams } from './loop-streams.ts';
 
@@ -73,7 +74,7 @@ const MiB = 1024 * KiB;
 /**
  * Checks `options` and fills in the defaults.
  *
- * @throws `ERR_IOLOOP_INVALID_ARGUMENT` with the option's name and its value.
+ * @throws `ERR_IOLOOP_INVALID_ARGUMENT` with the option's name and its value; `ERR_IOLOOP_CLOSED`.
  */
 export function streamSettings(options: StreamOptions | undefined): StreamSettings {
   checkOptions(options);
@@ -96,6 +97,7 @@ export function streamSettings(options: StreamOptions | undefined): StreamSettin
     closeTimeoutMs = 30_000,
   } = options ?? {};
   if (!(loop instanceof IOLoop)) throw invalidArgument('options.loop', 'an IOLoop', loop);
+  if (loop.scheduler.closed) throw new IOLoopError('ERR_IOLOOP_CLOSED', 'no stream lives on a closed loop');
   checkBoolean(noDelay, 'options.noDelay');
   checkBoolean(allowHalfOpen, 'options.allowHalfOpen');
   checkSize(maxBufferSize, 'options.maxBufferSize', 1);
