@@ -308,7 +308,8 @@ export abstract class StreamServer {
       const stream = await this.#handshakes.secure(plain);
       this.#serve(stream, remote);
     } catch {
-      plain.abort();
+      // In order: what node:tls had to say to the client is on its way.
+      void plain.close();
       if (this.#closed === null) this.onDrop('handshake', remote);
     }
   }

@@ -129,6 +129,14 @@ for (const backend of IOLoop.backends)
       assert.equal(served.errors, []);
     });
 
+    test('tells a client whom it refuses why', async (context) => {
+      const served = await serve(context, echoLines, { tls: { ...localhost, minVersion: 'TLSv1.3' } });
+      const client = connectSecurely(served, context.defer, { maxVersion: 'TLSv1.2' });
+      assert.is(await client.all(), '[ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION]');
+      while (served.server.connections > 0) await nextTurn(context.loop);
+      assert.equal([served.drops, served.errors], [['handshake'], []]);
+    });
+
     test('begins a few handshakes a turn, serves everybody in the end, and warns of nothing', async (context) => {
       const warnings: Error[] = [];
       const onWarning = (warning: Error): void => void warnings.push(warning);
