@@ -90,10 +90,12 @@ export class ReadBuffer {
     const { bytes, start } = head;
     this.#consume(count);
     if (count === bytes.length) return bytes;
-    const piece = bytes.subarray(start, start + count);
-    if (bytes.length < UNSHARED_FROM) return piece;
     const isLast = this.#head !== head;
-    return isLast && count >= bytes.length >> 1 ? piece : Buffer.from(piece);
+    if (bytes.length < UNSHARED_FROM || (isLast && count >= bytes.length >> 1))
+      return bytes.subarray(start, start + count);
+    const piece = Buffer.allocUnsafe(count);
+    bytes.copy(piece, 0, start, start + count);
+    return piece;
   }
 
   /** Moves as many bytes as there are, or as `target` takes, into it; how many. */
