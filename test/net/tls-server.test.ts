@@ -108,8 +108,6 @@ for (const backend of IOLoop.backends)
       assert.match(await silent.all(), /^(\[ECONNRESET\])?$/);
       await served.told(() => served.drops.length > 0);
       assert.equal([served.drops, served.errors, served.server.connections], [['handshake'], [], 0]);
-      const client = connectSecurely(served, context.defer).send('one\n');
-      await client.heard('one\n');
     });
 
     test('drops who speaks no TLS, who leaves, and who does not trust it', async (context) => {
