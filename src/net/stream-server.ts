@@ -290,12 +290,12 @@ export abstract class StreamServer {
     }
     stream.release();
     if (stream.closed) return;
-    if (verified) {
+    if (verified && this.#closed === null) {
       this.#secureAndServe(stream, remote);
       return;
     }
     stream.abort();
-    this.onDrop('refused', remote);
+    if (!verified) this.onDrop('refused', remote);
   }
 
   #secureAndServe(stream: IOStream, remote: Address): void {

@@ -144,6 +144,19 @@ for (const backend of IOLoop.backends)
       assert.equal(server.addresses, []);
     });
 
+    test('overtakes verifyRequest: who is found good by then is not served', async (context) => {
+      const verdict = signal<boolean>();
+      let calls = 0;
+      const served = await serve(context, () => void calls++, { verifyRequest: () => verdict.promise });
+      const client = served.connect();
+      while (served.server.connections === 0) await nextTurn(context.loop);
+      const closed = served.server.close({ graceMs: 60_000 });
+      verdict.fire(true);
+      await within(5_000, closed, 'the end of the server');
+      assert.match(await client.all(), /^(\[ECONNRESET\])?$/);
+      assert.equal([calls, served.drops, served.errors], [0, [], []]);
+    });
+
     test('may come from within its own handler, with more clients in the queue', async (context) => {
       const stopped = signal();
       const served = await serve(context, async (stream) => {
