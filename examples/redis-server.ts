@@ -135,7 +135,8 @@ function expire(store: Store, key: string, seconds: Chunk): Bytes {
 
 function answer(store: Store, name: string, args: readonly Chunk[]): Bytes {
   const command = COMMANDS.get(name);
-  if (command === undefined) return `-ERR unknown command '${name}'\r\n`;
+  if (command === undefined)
+    return `-ERR unknown command '${name.slice(0, 128).replace(/\p{Cc}/gu, ' ')}'\r\n`;
   const { arity, run } = command;
   if (args.length < arity[0] || args.length > arity[1])
     return `-ERR wrong number of arguments for '${name.toLowerCase()}' command\r\n`;

@@ -191,6 +191,7 @@ suite('examples/redis-server.ts', { limitMs: 30_000 }, (test) => {
       [resp('SET', 'k', 'v', 'EX', '0'), "-ERR invalid expire time in 'set' command\r\n"],
       [resp('SET', 'k'), "-ERR wrong number of arguments for 'set' command\r\n"],
       [resp('NONE'), "-ERR unknown command 'NONE'\r\n"],
+      [resp('TWO\r\nLINES'), "-ERR unknown command 'TWO  LINES'\r\n"],
       [resp('CONFIG', 'GET', 'save'), '*2\r\n$4\r\nsave\r\n$0\r\n\r\n'],
       [resp('COMMAND'), '*0\r\n'],
       ['\r\n', ''],
