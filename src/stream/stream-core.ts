@@ -454,7 +454,8 @@ export abstract class StreamCore<Self> {
     if ((this.state & CLOSED) !== 0) return;
     // What the peer said before it left is still there to be read.
     if (this.isSending && (this.state & CLOSING) === 0) this.salvage();
-    this.dispose(error, false);
+    // Cut off in the middle: by a reset, or the peer would take what it has for all there is.
+    this.dispose(error, this.isSending);
   }
 
   /** The descriptor goes; what was received stays, unless nobody may read it. */
