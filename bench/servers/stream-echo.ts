@@ -13,7 +13,7 @@ const pushed: StreamHandler = (stream) => {
 
 /** The same in a loop of its own, which ends with the stream. */
 const pulled: StreamHandler = async (stream) => {
-  for (;;) await stream.write(await stream.readBytes(65_536, { partial: true }));
+  for (;;) void stream.write(await stream.readBytes(65_536, { partial: true }));
 };
 
 const handlers = new Map([
