@@ -127,6 +127,7 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
     if ((this.state & ENDING) !== 0 && data === undefined) return this.#output?.flushed() ?? SETTLED;
     if ((this.state & (ENDING | CLOSING | CLOSED)) !== 0) return quiet(this.refusal());
     if (data !== undefined) void this.write(data);
+    if ((this.state & CLOSED) !== 0) return quiet(this.refusal());
     this.state |= ENDING;
     if ((this.state & BLOCKED) === 0 && !this.transmit()) return quiet(this.refusal());
     return this.#output?.flushed() ?? SETTLED;

@@ -23,6 +23,7 @@ export interface AdaptableStream {
   /** Set by the adapter: from then on it decides when the writing half ends. */
   allowHalfOpen: boolean;
   readonly closed: boolean;
+  readonly ended: boolean;
   readonly error: Error | null;
   readonly whenClosed: Promise<void>;
   readonly local: Address;
@@ -31,6 +32,7 @@ export interface AdaptableStream {
   readonly encrypted: boolean;
   readonly bytesRead: number;
   readonly bytesWritten: number;
+  readonly bytesBuffered: number;
   readonly bytesQueued: number;
 }
 
@@ -64,6 +66,8 @@ export class StreamDuplex extends Duplex {
     stream.pause();
     stream.onData((chunk) => this.#received(chunk));
     stream.onEnd(() => void this.push(null));
+    // Whoever read it before may have been told of the end; nobody is told twice.
+    if (stream.ended && stream.bytesBuffered === 0) this.push(null);
     stream.allowHalfOpen = true;
     void stream.whenClosed.then(() => this.#streamClosed());
   }

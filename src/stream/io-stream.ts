@@ -236,8 +236,8 @@ export class IOStream extends BaseIOStream<IOStream> {
   protected override get self(): IOStream {
     return this;
   }
-  protected override readFromFd(target: Uint8Array): number {
-    return recv(this.fd, target);
+  protected override readFromFd(target: Uint8Array, start: number): number {
+    return recv(this.fd, target, start, target.length - start);
   }
   protected override writeToFd(source: Uint8Array, start: number, end: number): number {
     return send(this.fd, source, start, end - start);
@@ -360,8 +360,8 @@ class SecureIOStream extends IOStream implements StreamOwner<IOStream> {
   protected override readMore(): void {
     this.loop.addCallback(() => this.#ready(Ready.READ));
   }
-  protected override readFromFd(target: Uint8Array): number {
-    return this.#session.read(target) ?? this.#refusal;
+  protected override readFromFd(target: Uint8Array, start: number): number {
+    return this.#session.read(start === 0 ? target : target.subarray(start)) ?? this.#refusal;
   }
   protected override writeToFd(source: Uint8Array, start: number, end: number): number {
     return this.#session.write(source.subarray(start, Math.min(end, start + TAKEN_AT_ONCE))) ?? this.#refusal;

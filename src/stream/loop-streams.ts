@@ -6,6 +6,7 @@ import type { LoopPart } from '../loop-part.ts';
 import type { Scheduler } from '../scheduler.ts';
 import { memoryBudget } from './memory-budget.ts';
 import { type Chunk, ReadBuffer } from './read-buffer.ts';
+import { ReceivePool } from './receive-pool.ts';
 import { NEVER, TICK_MS, TimeoutWheel, type WheelEntry } from './timeout-wheel.ts';
 import { WriteQueue } from './write-queue.ts';
 
@@ -56,6 +57,8 @@ export class LoopStreams implements LoopPart, WheelEntry {
   readonly unwatched: Set<LiveStream> = new Set();
   #size = 0;
   #added = 0;
+  /** Where small receives go; large ones go to the {@link slab}. */
+  readonly pool: ReceivePool = new ReceivePool();
   #slab: Chunk = Buffer.allocUnsafeSlow(SLAB_SIZE);
   // Overwritten in turn, since an array that is emptied gives its memory up.
   #unsettled: (LiveStream | null)[] = [];

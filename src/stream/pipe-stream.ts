@@ -32,9 +32,9 @@ export class PipeIOStream extends IOStream {
     this.#directions = directions;
   }
 
-  protected override readFromFd(target: Uint8Array): number {
+  protected override readFromFd(target: Uint8Array, start: number): number {
     // Nothing comes from one that is for writing, but that its reader has left.
-    return this.#directions.readable ? readPipe(this.fd, target) : 0;
+    return this.#directions.readable ? readPipe(this.fd, target, start, target.length - start) : 0;
   }
   protected override writeToFd(source: Uint8Array, start: number, end: number): number {
     return this.#directions.writable ? writePipe(this.fd, source, start, end - start) : NOT_WRITABLE;

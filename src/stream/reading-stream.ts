@@ -20,8 +20,10 @@ import {
   UntilRegex,
 } from './pending-read.ts';
 import { type Chunk, EMPTY_CHUNK, ReadBuffer } from './read-buffer.ts';
+import type { ReceivePool } from './receive-pool.ts';
 import { StreamCore } from './stream-core.ts';
 import {
+  BULKY,
   CLOSE_DUE,
   CLOSED,
   DEAF,
@@ -44,6 +46,8 @@ import { checkWait, SETTLED } from './wait.ts';
 
 /** Receives of one stream and turn: no firehose keeps the others waiting. */
 const MAX_RECEIVES = 4;
+/** A receive of fewer bytes is a small one. */
+const SMALL = 4 * 1024;
 /** A receive of so many bytes keeps the slab it came in. */
 const KEEPS_SLAB = 32 * 1024;
 /** Bytes that a closing stream drains. */
@@ -368,13 +372,14 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   private taken(): void {
     this.deadlines?.readDone();
     this.dropEmpty();
-    if ((this.state & (PEER_ENDED | END_TOLD)) === PEER_ENDED && this.bytesBuffered === 0) this.tellEnd();
+    // Who was given the last bytes sees them before the end.
+    if ((this.state & (PEER_ENDED | END_TOLD)) === PEER_ENDED && this.bytesBuffered === 0) this.serveLater();
     else this.receiveAgain();
   }
 
   private await(reader: PendingRead, options: WaitOptions | undefined): void {
     this.#reader = reader;
-    if (options !== undefined) this.limitWait(reader, options);
+    if (options?.signal !== undefined || options?.timeoutMs !== undefined) this.limitWait(reader, options);
     if (this.bytesBuffered > 0) this.begun(0);
     this.receiveAgain();
   }
@@ -464,20 +469,35 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
         else this.want(Interest.READ, false);
         return;
       }
-      const target = this.bytesBuffered === 0 ? (this.#reader?.framing.target ?? null) : null;
-      const room = target ?? this.settings.streams.slab;
-      const count = this.readFromFd(room);
-      if (count <= 0) {
-        if (count === 0) this.peerEnded();
-        else if (count !== EAGAIN) this.fail(this.errorOf(count, 'recv'));
-        return;
-      }
-      this.#bytesRead += count;
-      if (target !== null) this.receivedInto(count);
-      else this.received(room as Chunk, count);
-      if (count < room.length && !this.readsInPieces) return;
+      if (!this.receiveOnce()) return;
     }
     this.readMore();
+  }
+
+  /** One receive; false: there is no more for now, or for ever. */
+  private receiveOnce(): boolean {
+    const { slab, pool } = this.settings.streams;
+    const target = this.bytesBuffered === 0 ? (this.#reader?.framing.target ?? null) : null;
+    const inPool = target === null && (this.state & BULKY) === 0;
+    const room = target ?? (inPool ? pool.memory : slab);
+    const start = inPool ? pool.start : 0;
+    const count = this.readFromFd(room, start);
+    if (count <= 0) {
+      if (count === 0) this.peerEnded();
+      else if (count !== EAGAIN) this.fail(this.errorOf(count, 'recv'));
+      return false;
+    }
+    this.#bytesRead += count;
+    const filled = count === room.length - start;
+    if (target !== null) {
+      this.receivedInto(count);
+    } else {
+      if (filled) this.state |= BULKY;
+      else if (count < SMALL) this.state &= ~BULKY;
+      if (inPool) this.receivedInPool(pool, count);
+      else this.received(slab, count);
+    }
+    return filled || this.readsInPieces;
   }
 
   private takesMore(): boolean {
@@ -498,6 +518,25 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     if ((this.interest & Interest.READ) === 0 && this.takesMore()) this.want(Interest.READ, true);
   }
 
+  /** `count` bytes came where small receives go. */
+  private receivedInPool(pool: ReceivePool, count: number): void {
+    if (this.bytesBuffered > 0 || (this.state & LINGERING) !== 0) {
+      this.received(pool.memory.subarray(pool.start), count);
+      return;
+    }
+    const chunk = pool.take(count);
+    if (this.#listener !== null && (this.state & NOT_DELIVERING) === 0) {
+      this.emit(chunk);
+    } else {
+      this.#input ??= this.settings.streams.takeInput();
+      this.#input.adopt(chunk, count);
+      this.count(count);
+      this.serve();
+    }
+    this.begun(count);
+  }
+
+  /** `count` bytes came to the front of `slab`. */
   private received(slab: Chunk, count: number): void {
     if ((this.state & LINGERING) !== 0) {
       this.extras.drained += count;
@@ -543,7 +582,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     while (this.hasRoom() && this.bytesBuffered < this.settings.maxBufferSize) {
       // Each time anew: a receive of many bytes has kept the one before.
       const { slab } = this.settings.streams;
-      const count = this.readFromFd(slab);
+      const count = this.readFromFd(slab, 0);
       if (count <= 0) return;
       this.#bytesRead += count;
       this.received(slab, count);
@@ -565,7 +604,8 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
       const input = this.#input ?? NO_INPUT;
       this.emit(this.counted(input, () => input.takePiece(input.length)));
     }
-    if ((this.state & (PEER_ENDED | END_TOLD)) === PEER_ENDED && this.bytesBuffered === 0) this.tellEnd();
+    if ((this.state & (PEER_ENDED | END_TOLD | TO_SERVE)) === PEER_ENDED && this.bytesBuffered === 0)
+      this.tellEnd();
     else this.receiveAgain();
     if ((this.state & CLOSED) === 0 || this.isDelivering) return;
     this.state |= TO_NOTIFY;

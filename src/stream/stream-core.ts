@@ -93,8 +93,8 @@ export abstract class StreamCore<Self> {
   /** The stream, as its listeners know it. */
   protected abstract get self(): Self;
 
-  /** Bytes read into `target`, 0 at the end of the stream, or -errno; EAGAIN: none yet. */
-  protected abstract readFromFd(target: Uint8Array): number;
+  /** Bytes read into `target` from `start` on, 0 at the end of the stream, or -errno; EAGAIN: none yet. */
+  protected abstract readFromFd(target: Uint8Array, start: number): number;
 
   /** Bytes of `source` from `start` to `end` that were taken, or -errno; EAGAIN: none for now. */
   protected abstract writeToFd(source: Uint8Array, start: number, end: number): number;

@@ -43,6 +43,8 @@ export const KEEPS_ALIVE: number = 524288;
 
 /** The peer's end leaves our half open. */
 export const HALF_OPEN: number = 1048576;
+/** The last receive took all there was room for: the next one gets more. */
+export const BULKY: number = 4194304;
 /** Others may hold the same open file: what watches it does not go with its descriptor. */
 export const SHARED: number = 2097152;
 /** Buffered bytes wait, whoever listens. */
