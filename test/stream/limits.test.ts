@@ -153,7 +153,7 @@ suite('softWriteBufferSize', (test) => {
         void stream.write(Buffer.alloc(300_000));
         await network.advance(8_000);
         await network.run(async () => {
-          while (stream.bytesQueued > 50_000) await readSome(peer);
+          while (stream.bytesQueued > 50_000) await readSome(peer, 50_000);
         });
       }
       await network.advance(60_000);
@@ -302,9 +302,9 @@ suite('a lingering close', (test) => {
 });
 
 /** Takes 64 KiB to `peer`, which pauses again: so much that the kernel has room for more. */
-async function readSome(peer: IOStream): Promise<number> {
+async function readSome(peer: IOStream, count = 65_536): Promise<number> {
   peer.resume();
-  const chunk = await peer.readBytes(65_536);
+  const chunk = await peer.readBytes(count);
   peer.pause();
   return chunk.length;
 }
