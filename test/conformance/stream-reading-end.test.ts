@@ -143,6 +143,38 @@ suitePerStream("reads at the peer's end", streamKinds, (test, kind) => {
     });
   });
 
+  test('onEnd comes after whoever was given the last bytes has seen them', async (context) => {
+    await withPair(kind, context, {}, async (pair) => {
+      const { right } = pair;
+      const seen: string[] = [];
+      const ended = new Promise<void>((resolve) => {
+        right.onEnd(() => {
+          seen.push('end');
+          resolve();
+        });
+      });
+      await last(pair, 'one\ntwo\n');
+      await turnsUntil(pair.loop, () => right.ended);
+      seen.push((await right.readUntil('\n')).toString());
+      seen.push(String(right.tryReadUntil('\n')));
+      await within(LIMIT_MS, ended, 'the end');
+      assert.equal(seen, ['one\n', 'two\n', 'end']);
+    });
+  });
+
+  test('onEnd comes after a waiting read that the end satisfies', async (context) => {
+    await withPair(kind, context, {}, async (pair) => {
+      const { right } = pair;
+      const seen: string[] = [];
+      right.onEnd(() => void seen.push('end'));
+      const reading = right.readUntilClose().then((bytes) => void seen.push(bytes.toString()));
+      await last(pair, 'all');
+      await within(LIMIT_MS, reading, 'the read');
+      await turnsUntil(pair.loop, () => seen.length === 2);
+      assert.equal(seen, ['all', 'end']);
+    });
+  });
+
   test('onEnd waits until the last byte was read', async (context) => {
     await withPair(kind, context, { right: { allowHalfOpen: true } }, async (pair) => {
       const { right } = pair;

@@ -170,6 +170,15 @@ suitePerStream('writing', streamKinds, (test, kind) => {
       await nextTurn(loop);
     }));
 
+  test('end() rejects when its data is what goes over the limit', (context) =>
+    withPair(kind, context, { left: { maxWriteBufferSize: MiB } }, async ({ left, right }) => {
+      right.pause();
+      void left.write(Buffer.alloc(12 * MiB));
+      const [outcome] = await within(LIMIT_MS, Promise.allSettled([left.end('more')]), 'the outcome');
+      assert.is(outcome.status, 'rejected');
+      assert.instance(left.error, LimitError);
+    }));
+
   test('flush() settles when all that was written before is in the kernel', (context) =>
     withPair(kind, context, {}, async (pair) => {
       const { left, right } = pair;

@@ -93,6 +93,17 @@ for (const backend of IOLoop.backends)
       await stream.close();
     });
 
+    test('fails where the peer has left before', async (context) => {
+      const { promise: refused, fire } = signal<unknown>();
+      const served = await serve(context, async (stream) => fire(await rejection(upgrade(stream))));
+      const stream = await IOStream.connect({ host: '127.0.0.1', port: served.port });
+      await stream.end('STARTTLS\n');
+      assert.is((await stream.readUntil('\n')).toString(), 'go ahead\n');
+      const error = await within(5_000, refused, 'the refusal');
+      assert.is(Reflect.get(Object(error), 'code'), 'ECONNRESET');
+      await within(5_000, stream.whenClosed, 'the close');
+    });
+
     test('is refused while plaintext is unread', async (context) => {
       const refused = signal<unknown>();
       const served = await serve(context, async (stream) => {

@@ -65,6 +65,14 @@ suite('duplex: reading', (test) => {
     assert.is(await within(5_000, textOf(toDuplex(stream)), 'the end'), 'HEAD body');
   });
 
+  test('ends where the stream was told of the end before', async (context) => {
+    const [stream, peer] = await connected(context, { allowHalfOpen: true });
+    peer.end('last words');
+    assert.is((await stream.readUntilClose()).toString(), 'last words');
+    const told = once(toDuplex(stream).resume(), 'end');
+    await within(5_000, told, 'the end');
+  });
+
   test('stops the peer when nobody reads', async (context) => {
     const [stream, peer] = await connected(context);
     const duplex = toDuplex(stream);
