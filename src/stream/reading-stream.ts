@@ -548,13 +548,18 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
         count >= KEEPS_SLAB ? this.settings.streams.takeSlab().subarray(0, count) : copyOf(slab, count),
       );
     } else {
-      this.#input ??= this.settings.streams.takeInput();
-      if (count >= KEEPS_SLAB) this.#input.adopt(this.settings.streams.takeSlab(), count);
-      else this.#input.append(slab, count);
-      this.count(count);
+      this.keep(slab, count);
       this.serve();
     }
     this.begun(count);
+  }
+
+  /** Buffers the first `count` bytes of the slab. */
+  private keep(slab: Chunk, count: number): void {
+    this.#input ??= this.settings.streams.takeInput();
+    if (count >= KEEPS_SLAB) this.#input.adopt(this.settings.streams.takeSlab(), count);
+    else this.#input.append(slab, count);
+    this.count(count);
   }
 
   private receivedInto(count: number): void {
@@ -585,7 +590,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
       const count = this.readFromFd(slab, 0);
       if (count <= 0) return;
       this.#bytesRead += count;
-      this.received(slab, count);
+      this.keep(slab, count);
     }
   }
 

@@ -467,7 +467,8 @@ export abstract class StreamCore<Self> {
     this.forgetFd((this.state & SHARED) === 0);
     this.closeFd(abort);
     this.#fd = -1;
-    this.serve();
+    // Not within the caller's call, which may be a write of the listener.
+    this.state |= TO_SERVE;
     this.gone();
   }
 

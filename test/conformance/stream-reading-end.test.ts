@@ -246,6 +246,30 @@ suitePerStream('reads after a reset', resettable, (test, kind) => {
     });
   });
 
+  test('never call a listener within itself, whose write found the reset', async (context) => {
+    await withPair(kind, context, {}, async (pair) => {
+      const { left, right } = pair;
+      const big = Buffer.alloc(100_000);
+      const received: string[] = [];
+      let depth = 0;
+      right.onData((chunk) => {
+        assert.is(++depth, 1);
+        received.push(chunk.toString());
+        if (received.length === 1) {
+          void left.write('second');
+          void left.flush();
+          left.abort();
+          for (let i = 0; i < 3; i++) void right.write(big);
+        }
+        depth--;
+      });
+      await deliver(pair, Buffer.from('first'));
+      await within(LIMIT_MS, right.whenClosed, 'the close');
+      assert.equal(received, ['first', 'second']);
+      assert.is((right.error as NodeJS.ErrnoException).code, 'ECONNRESET');
+    });
+  });
+
   test('are told by onClose after all data, and not by onEnd', async (context) => {
     await withPair(kind, context, {}, async (pair) => {
       const { left, right } = pair;
