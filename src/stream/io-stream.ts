@@ -30,7 +30,7 @@ import { getOption, setKeepAlive, setOption } from './socket-options.ts';
 import type { StreamOwner } from './stream-core.ts';
 import { type StreamOptions, type StreamSettings, streamSettings } from './stream-options.ts';
 import { createServerContext, TlsServerContext, TlsSession } from './tls-session.ts';
-import { checkWait } from './wait.ts';
+import { checkWait, waitFor } from './wait.ts';
 
 /** A stream is closed, and what was asked of it cannot be. `cause` says what ended it, none after a clean end. */
 export class StreamClosedError extends IOLoopError {
@@ -90,7 +90,9 @@ export class IOStream extends BaseIOStream<IOStream> {
     if (tls !== undefined && tls !== true && (typeof tls !== 'object' || tls === null))
       throw invalidArgument('options.tls', 'options of tls.connect() or true', tls);
     const deadline = settings.loop.time() + timeoutMs;
-    const { fd, remote } = await dial(settings.loop, target, { lookup, signal, timeoutMs });
+    const { fd, remote } = await settings.streams.connecting(signal, (either) =>
+      dial(settings.loop, target, { lookup, signal: either, timeoutMs }),
+    );
     const stream = openOrClose(fd, settings, remote);
     if (tls === undefined) return stream;
     const host = 'path' in target ? undefined : (target.host ?? 'localhost');
@@ -318,6 +320,7 @@ class SecureIOStream extends IOStream implements StreamOwner<IOStream> {
 
   override async flush(options?: WaitOptions): Promise<void> {
     await super.flush(options);
+    await waitFor(this.loop, this.#session.written(), options, 'flush()');
     await this.#plain.flush(options);
   }
 
@@ -380,8 +383,13 @@ class SecureIOStream extends IOStream implements StreamOwner<IOStream> {
   }
   protected override closeFd(abort: boolean): void {
     const { socket } = this.#session;
-    if (abort || socket.destroyed) this.#plain.abort();
-    else socket.end(() => this.#plain.close());
+    if (abort || socket.destroyed) {
+      this.#plain.abort();
+      return;
+    }
+    socket.end(() => this.#plain.close());
+    // The end comes after what the session has taken, and the peer may take no more of that.
+    this.#plain.limitClosing();
   }
   protected override mustLinger(): boolean {
     return false;

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { LimitError } from '../errors.ts';
+import { AbortError, IOLoopError, LimitError } from '../errors.ts';
 import type { Handler, HandlerTable, ReadyListener } from '../handler.ts';
 import type { IOLoop } from '../ioloop.ts';
 import type { LoopPart } from '../loop-part.ts';
@@ -67,6 +67,8 @@ export class LoopStreams implements LoopPart, WheelEntry {
   readonly #spareInputs: ReadBuffer[] = [];
   readonly #spareQueues: WriteQueue[] = [];
   readonly #held = new Set<LiveStream>();
+  /** Those who connect, to be told that the loop ends. */
+  readonly #connecting = new Set<AbortController>();
   #whenNone: (() => void) | null = null;
 
   /** Those of `loop`. */
@@ -187,7 +189,34 @@ export class LoopStreams implements LoopPart, WheelEntry {
     for (const stream of this.#live()) stream.sendLast();
   }
 
+  /**
+   * Runs `connect` with a signal that is aborted by `signal`, and by the end of the loop, which would
+   * leave it without an answer.
+   *
+   * @throws `ERR_IOLOOP_CLOSED` in that case; what `connect` throws.
+   */
+  async connecting<T>(
+    signal: AbortSignal | undefined,
+    connect: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const controller = new AbortController();
+    const onAbort = (): void => controller.abort(signal?.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    if (signal?.aborted) onAbort();
+    this.#connecting.add(controller);
+    try {
+      return await connect(controller.signal);
+    } catch (error) {
+      const { reason } = controller.signal;
+      throw error instanceof AbortError && IOLoopError.is(reason, 'ERR_IOLOOP_CLOSED') ? reason : error;
+    } finally {
+      this.#connecting.delete(controller);
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
   async close(graceMs: number): Promise<void> {
+    this.#endConnecting();
     for (const stream of this.#live()) if (stream.owner === null) void stream.close();
     if (this.#size === 0) return;
     await new Promise<void>((resolve) => {
@@ -200,6 +229,7 @@ export class LoopStreams implements LoopPart, WheelEntry {
   }
 
   abort(): void {
+    this.#endConnecting();
     this.sendLast();
     for (const stream of this.#live()) stream.abort();
     this.settle();
@@ -219,6 +249,11 @@ export class LoopStreams implements LoopPart, WheelEntry {
     const live = [...this.unwatched];
     for (const { target } of this.handlers) if (isStream(target)) live.push(target);
     return live;
+  }
+
+  #endConnecting(): void {
+    for (const controller of this.#connecting)
+      controller.abort(new IOLoopError('ERR_IOLOOP_CLOSED', 'the loop was closed while it connected'));
   }
 
   #hold(stream: LiveStream): void {
