@@ -24,7 +24,6 @@ export interface ListenerOwner {
 }
 
 const FIRST_BATCH = 16;
-const MAX_BATCH = 256;
 /** A queue that yields this many errors and no end is not the clients' fault. */
 const MAX_ERRORS = 64;
 const FIRST_RETRY_MS = 10;
@@ -55,7 +54,7 @@ const EXHAUSTED: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', '
  *
  * A turn accepts a batch: until the queue is empty, which costs one more call to hear (EAGAIN), or
  * until the batch is full, which costs none. A full batch doubles the next one and an empty queue
- * halves it, from 1 to 256, so that single clients are accepted with one call each every other time,
+ * halves it, from 1 to `maxBatch`, so that single clients are accepted with one call each every other time,
  * and a burst of thousands in a few turns that leave the connections of others their share.
  *
  * Without descriptors (EMFILE and the like) the clients that wait are closed at once: accepted on the
@@ -69,7 +68,8 @@ export class Listener {
   readonly #owner: ListenerOwner;
   #fd: number;
   #spare = -1;
-  #batch = FIRST_BATCH;
+  readonly #maxBatch: number;
+  #batch: number;
   #shed = 0;
   #referenced = true;
   /** Runs while the queue is not watched. */
@@ -79,9 +79,12 @@ export class Listener {
   /**
    * Takes `fd` over once it returns.
    *
+   * @param maxBatch Clients of one turn at most.
    * @throws {@link SystemError} of addHandler().
    */
-  constructor(loop: IOLoop, fd: number, owner: ListenerOwner) {
+  constructor(loop: IOLoop, fd: number, owner: ListenerOwner, maxBatch = 256) {
+    this.#maxBatch = maxBatch;
+    this.#batch = Math.min(FIRST_BATCH, maxBatch);
     this.address = toAddress(explain({ detail: `fd ${fd}` }, () => addon().socketAddress(fd)));
     this.#loop = loop;
     this.#owner = owner;
@@ -136,7 +139,7 @@ export class Listener {
       if (this.#fd < 0) return;
     }
     this.#retryMs = FIRST_RETRY_MS;
-    this.#batch = Math.min(this.#batch * 2, MAX_BATCH);
+    this.#batch = Math.min(this.#batch * 2, this.#maxBatch);
   };
 
   /** The batch ends, full or not, at what accept(2) answered. */
@@ -172,7 +175,7 @@ export class Listener {
     const clients: Address[] = [];
     this.#giveUpReserve();
     let fd = EAGAIN;
-    while (clients.length < MAX_BATCH) {
+    while (clients.length < this.#maxBatch) {
       fd = acceptStream(this.#fd);
       if (fd < 0) break;
       clients.push(toAddress(readPeer()));

@@ -18,6 +18,8 @@ export interface ServerOptions extends StreamOptions {
   tls?: TlsOptions | undefined;
   /** How long a handshake may take; 10,000. */
   handshakeTimeoutMs?: number | undefined;
+  /** Clients accepted in one turn: then others have theirs; 256. */
+  maxAcceptsPerTurn?: number | undefined;
   /** What a handler threw or rejected with, and verifyRequest; by default one line on stderr. */
   onError?: ((error: unknown, stream: IOStream) => void) | undefined;
   /** A client was closed unserved, or ended for want of memory. */
@@ -28,6 +30,7 @@ export interface ServerOptions extends StreamOptions {
 export interface ServerSettings {
   readonly maxConnections: number;
   readonly handshakeTimeoutMs: number;
+  readonly maxAcceptsPerTurn: number;
   readonly verifyRequest: (address: Address) => boolean | Promise<boolean>;
   readonly onError: (error: unknown, stream: IOStream) => void;
   readonly onDrop: (reason: DropReason, address: Address | null) => void;
@@ -42,6 +45,7 @@ export function serverSettings(options: ServerOptions = {}): ServerSettings {
   const {
     maxConnections = Number.POSITIVE_INFINITY,
     handshakeTimeoutMs = 10_000,
+    maxAcceptsPerTurn = 256,
     verifyRequest = () => true,
     onError = printError,
     onDrop = () => {},
@@ -49,10 +53,11 @@ export function serverSettings(options: ServerOptions = {}): ServerSettings {
   if (maxConnections !== Number.POSITIVE_INFINITY)
     checkInteger(maxConnections, 'options.maxConnections', 0, Number.MAX_SAFE_INTEGER);
   checkMilliseconds(handshakeTimeoutMs, 'options.handshakeTimeoutMs');
+  checkInteger(maxAcceptsPerTurn, 'options.maxAcceptsPerTurn', 1, Number.MAX_SAFE_INTEGER);
   checkFunction(verifyRequest, 'options.verifyRequest');
   checkFunction(onError, 'options.onError');
   checkFunction(onDrop, 'options.onDrop');
-  return { maxConnections, handshakeTimeoutMs, verifyRequest, onError, onDrop };
+  return { maxConnections, handshakeTimeoutMs, maxAcceptsPerTurn, verifyRequest, onError, onDrop };
 }
 
 /** One line, which names the client. */

@@ -155,7 +155,8 @@ export abstract class StreamServer {
     const opened: Listener[] = [];
     try {
       this.#checkOpen();
-      for (const fd of fds) opened.push(new Listener(this.settings.loop, fd, this));
+      for (const fd of fds)
+        opened.push(new Listener(this.settings.loop, fd, this, this.#options.maxAcceptsPerTurn));
       // Accepted sockets inherit what is set here, on Linux (tcp(7)).
       for (const { fd, address } of opened) setUp(fd, this.settings, address);
     } catch (error) {

@@ -20,8 +20,6 @@ export type Bytes = string | Uint8Array | readonly Uint8Array[];
 
 /** The kernel is short of memory for now (send(2)): it takes no more, and tells no better time than EAGAIN's. */
 const ENOBUFS = -constants.errno.ENOBUFS;
-/** Bytes that one stream sends in a turn: no firehose keeps the others waiting. */
-const MAX_SENT = 1024 * 1024;
 /** Queued bytes that do not wait for the end of the turn. */
 const SEND_AT_ONCE = 64 * 1024;
 /** Views of one sendmsg(2); IOV_MAX is 1024. */
@@ -217,7 +215,7 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
 
   /** Sends the front of `output` until it is empty, the kernel takes no more, or others have their turn. */
   private send(output: WriteQueue): Error | null {
-    let left = MAX_SENT;
+    let left = this.settings.maxWritePerTurn;
     for (let front = output.front; front !== null; front = output.front) {
       if (front.isGone)
         return new IOLoopError(

@@ -44,8 +44,6 @@ import {
 import { earlier, NEVER } from './timeout-wheel.ts';
 import { checkWait, SETTLED } from './wait.ts';
 
-/** Receives of one stream and turn: no firehose keeps the others waiting. */
-const MAX_RECEIVES = 4;
 /** A receive of fewer bytes is a small one. */
 const SMALL = 4 * 1024;
 /** A receive of so many bytes keeps the slab it came in. */
@@ -460,10 +458,11 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
 
   /** Receives what is there, as far as somebody wants it. `over`: an error waits, or both halves have ended. */
   protected override receive(over: boolean): void {
-    for (let i = 0; i < MAX_RECEIVES; i++) {
+    const before = this.#bytesRead;
+    while (this.#bytesRead - before < this.settings.maxReadPerTurn) {
       if (!this.takesMore()) {
         // Who took the last bytes may be ready for more by the end of the turn; if not, it is told again.
-        if (i > 0 && !this.readsInPieces) return;
+        if (this.#bytesRead > before && !this.readsInPieces) return;
         // What nobody takes would be told for ever.
         if (over) this.want(Interest.READ | Interest.WRITE, false);
         else this.want(Interest.READ, false);

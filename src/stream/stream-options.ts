@@ -43,6 +43,10 @@ export interface StreamOptions {
   writeTimeoutMs?: number | undefined;
   /** How long close() waits without progress before it aborts; 30,000. */
   closeTimeoutMs?: number | undefined;
+  /** Bytes received in one turn, or as many as one receive takes more: then others have theirs; 256 KiB. */
+  maxReadPerTurn?: number | undefined;
+  /** Bytes sent in one turn, likewise; 1 MiB. */
+  maxWritePerTurn?: number | undefined;
 }
 
 /** {@link StreamOptions} checked and completed: one object for all streams of a server. */
@@ -64,6 +68,8 @@ export interface StreamSettings {
   readonly idleTimeoutMs: number;
   readonly writeTimeoutMs: number;
   readonly closeTimeoutMs: number;
+  readonly maxReadPerTurn: number;
+  readonly maxWritePerTurn: number;
   /** Whether any of the deadlines above but closeTimeoutMs is on. */
   readonly timed: boolean;
 }
@@ -95,6 +101,8 @@ export function streamSettings(options: StreamOptions | undefined): StreamSettin
     idleTimeoutMs = 0,
     writeTimeoutMs = 0,
     closeTimeoutMs = 30_000,
+    maxReadPerTurn = 256 * KiB,
+    maxWritePerTurn = MiB,
   } = options ?? {};
   if (!(loop instanceof IOLoop)) throw invalidArgument('options.loop', 'an IOLoop', loop);
   if (loop.scheduler.closed) throw new IOLoopError('ERR_IOLOOP_CLOSED', 'no stream lives on a closed loop');
@@ -114,10 +122,12 @@ export function streamSettings(options: StreamOptions | undefined): StreamSettin
   checkDuration(idleTimeoutMs, 'options.idleTimeoutMs');
   checkDuration(writeTimeoutMs, 'options.writeTimeoutMs');
   checkDuration(closeTimeoutMs, 'options.closeTimeoutMs');
+  checkSize(maxReadPerTurn, 'options.maxReadPerTurn', 1);
+  checkSize(maxWritePerTurn, 'options.maxWritePerTurn', 1);
   const settings = {
     ...{ loop, noDelay, keepAliveMs, allowHalfOpen, maxBufferSize, readAhead, highWaterMark },
     ...{ maxWriteBufferSize, softWriteBufferSize, softWriteTimeoutMs, minReadRate, minWriteRate },
-    ...{ rateGraceMs, idleTimeoutMs, writeTimeoutMs, closeTimeoutMs },
+    ...{ rateGraceMs, idleTimeoutMs, writeTimeoutMs, closeTimeoutMs, maxReadPerTurn, maxWritePerTurn },
   };
   const soft = softWriteTimeoutMs > 0 && softWriteBufferSize !== Number.POSITIVE_INFINITY;
   const timed = soft || minReadRate > 0 || minWriteRate > 0 || idleTimeoutMs > 0 || writeTimeoutMs > 0;
