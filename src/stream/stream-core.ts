@@ -339,6 +339,13 @@ export abstract class StreamCore<Self> {
     if ((this.state & (BLOCKED | CLOSED)) === 0) this.transmit();
   }
 
+  /** @internal Gives what is queued `closeTimeoutMs` to make progress, as close() does: what goes over it closes. */
+  limitClosing(): void {
+    if ((this.state & CLOSED) !== 0) return;
+    this.startDeadlines().closing(this.loop.time());
+    this.scheduleDeadlines();
+  }
+
   /** @internal Ends it for want of memory. */
   evict(error: Error): void {
     this.owner?.streamEvicted(this.self);
@@ -431,9 +438,7 @@ export abstract class StreamCore<Self> {
   private startClosing(): void {
     if ((this.state & (CLOSING | CLOSED)) !== 0) return;
     this.state |= CLOSING;
-    if (!this.isSending) return;
-    this.startDeadlines().closing(this.loop.time());
-    this.scheduleDeadlines();
+    if (this.isSending) this.limitClosing();
   }
 
   /** Everything has left: closes, at once if nobody can lose by it. */

@@ -3,11 +3,12 @@ import { isIP } from 'node:net';
 import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
 import type { ConnectionOptions, Server, TLSSocket, TlsOptions } from 'node:tls';
-import { deferred } from '../deferred.ts';
+import { type Deferred, deferred } from '../deferred.ts';
 import { AbortError, SystemError, TimeoutError } from '../errors.ts';
 import { Ready } from '../interest.ts';
 import type { WaitOptions } from '../ioloop.ts';
 import type { StreamDuplex } from './duplex.ts';
+import { SETTLED } from './wait.ts';
 
 /** Begins a handshake; calls one of them back, once or more. */
 type BeginHandshake = (secured: (socket: TLSSocket) => void, failed: (error: Error) => void) => void;
@@ -61,6 +62,8 @@ export class TlsSession {
   #ended = false;
   /** Bytes of the write under way. */
   #writing = 0;
+  /** Settles when it is no longer. */
+  #whenWritten: Deferred | null = null;
   #onReady: ((events: number) => void) | null = null;
 
   private constructor(socket: TLSSocket, duplex: StreamDuplex) {
@@ -180,6 +183,13 @@ export class TlsSession {
     return this.#writing + this.#duplex.writableLength + this.#duplex.stream.bytesQueued;
   }
 
+  /** Settles when what write() took was encrypted and given to the stream below, or the session has failed. */
+  written(): Promise<void> {
+    if (this.#writing === 0 || this.error !== null) return SETTLED;
+    this.#whenWritten ??= deferred();
+    return this.#whenWritten.promise;
+  }
+
   /** Ends our half: close_notify (RFC 8446, 6.1), then the half of the transport. Reading goes on. */
   shutdown(): void {
     this.socket.end();
@@ -209,6 +219,8 @@ export class TlsSession {
 
   #written(): void {
     this.#writing = 0;
+    this.#whenWritten?.resolve();
+    this.#whenWritten = null;
     this.#tell(Ready.WRITE);
     if (this.unflushed === 0) return;
     this.#duplex.stream.flush().then(
@@ -221,6 +233,7 @@ export class TlsSession {
   #fail(error: Error): void {
     if (this.error !== null) return;
     this.error = error;
+    this.#whenWritten?.resolve();
     this.#tell(Ready.READ | Ready.WRITE | Ready.ERROR);
   }
 

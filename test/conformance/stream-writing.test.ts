@@ -194,6 +194,16 @@ suitePerStream('writing', streamKinds, (test, kind) => {
       await within(LIMIT_MS, reading, 'the bytes');
     }));
 
+  test('flush() leaves nothing behind, above the descriptor either', (context) =>
+    withPair(kind, context, {}, async ({ left, right }) => {
+      right.onData(() => {});
+      for (const size of [10, 20_000, 64 * 1024, MiB]) {
+        void left.write(Buffer.alloc(size));
+        await within(LIMIT_MS, left.flush(), 'the flush');
+        assert.is(left.bytesQueued, 0);
+      }
+    }));
+
   test('counts what is queued, and nothing when it has left', (context) =>
     withPair(kind, context, {}, async (pair) => {
       const { loop, left, right } = pair;

@@ -7,8 +7,10 @@ import * as assert from 'uvu/assert';
 
 import { IOStream, type ServerOptions, type StreamHandler, TCPServer, toDuplex } from '../../src/index.ts';
 import { authority, client, localhost, other, stranger } from '../support/certificates.ts';
+import { tcpFds } from '../support/streams.ts';
 import { suite, type TestContext } from '../support/suite.ts';
 import { count } from '../support/tier.ts';
+import { nextTurn } from '../support/turns.ts';
 import { within } from '../support/within.ts';
 
 /** Long enough for the slowest machine; what it covers ends at once. */
@@ -297,4 +299,32 @@ suite('TLS streams: as a Node stream', (test) => {
     const [body] = await within(5_000, once(response.setEncoding('utf8'), 'data'), 'the body');
     assert.is(body, 'true');
   });
+});
+
+suite('TLS streams: a peer that takes nothing any more', { limitMs: 20_000 }, (test) => {
+  // What the session has taken by then, and the stream below, is no longer in the queue.
+  for (const behind of [1, 30_000, 150_000])
+    test(`holds close() up for closeTimeoutMs, with ${behind} bytes behind`, async (context) => {
+      const { loop } = context;
+      const [left, right] = tcpFds();
+      const plain = IOStream.fromFd(left, { loop, closeTimeoutMs: 200 });
+      const peer = IOStream.fromFd(right, { loop });
+      const [stream] = await Promise.all([
+        plain.startTls({ server: true, ...localhost }),
+        peer.startTls({ ca: authority, servername: 'localhost' }),
+      ]);
+      context.defer(async () => {
+        peer.abort();
+        stream.abort();
+        await stream.whenClosed;
+      });
+      peer.pause();
+      while (plain.bytesQueued === 0) {
+        void stream.write(Buffer.alloc(8_000));
+        await nextTurn(loop);
+      }
+      void stream.write(Buffer.alloc(behind));
+      await within(LIMIT_MS, stream.close(), 'the close');
+      assert.is(plain.fd, -1);
+    });
 });
