@@ -95,7 +95,13 @@ for (const backend of IOLoop.backends)
 
     test('fails where the peer has left before', async (context) => {
       const { promise: refused, fire } = signal<unknown>();
-      const served = await serve(context, async (stream) => fire(await rejection(upgrade(stream))));
+      const served = await serve(context, async (stream) => {
+        const ended = new Promise<void>((resolve) => stream.onEnd(() => resolve()));
+        await stream.readUntil('\n');
+        await within(5_000, ended, 'the end');
+        await stream.write('go ahead\n');
+        fire(await rejection(stream.startTls({ server: true, ...localhost })));
+      });
       const stream = await IOStream.connect({ host: '127.0.0.1', port: served.port });
       await stream.end('STARTTLS\n');
       assert.is((await stream.readUntil('\n')).toString(), 'go ahead\n');

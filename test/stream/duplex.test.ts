@@ -68,7 +68,9 @@ suite('duplex: reading', (test) => {
   test('ends where the stream was told of the end before', async (context) => {
     const [stream, peer] = await connected(context, { allowHalfOpen: true });
     peer.end('last words');
+    const ended = new Promise<void>((resolve) => stream.onEnd(() => resolve()));
     assert.is((await stream.readUntilClose()).toString(), 'last words');
+    await within(5_000, ended, 'the end of the stream');
     const told = once(toDuplex(stream).resume(), 'end');
     await within(5_000, told, 'the end');
   });
