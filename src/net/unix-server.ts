@@ -52,16 +52,28 @@ export class UnixServer extends StreamServer {
       );
     const fd = isFile ? replacingStale(path, listen) : listen();
     if (isFile) this.#files.set(path, addon().fileIdentity(path));
-    const address = this.listenOn(fd);
+    const address = this.#listenOrUnlink(fd, path);
     if (address.family === 'Unix') return address;
     throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', `${path} is no Unix address`);
   }
 
+  #listenOrUnlink(fd: number, path: string): Address {
+    try {
+      return this.listenOn(fd);
+    } catch (error) {
+      this.#unlink(path);
+      throw error;
+    }
+  }
+
+  #unlink(path: string): void {
+    const file = this.#files.get(path);
+    if (file !== undefined) addon().unlinkPath(path, file);
+    this.#files.delete(path);
+  }
+
   protected override stopped(address: Address): void {
-    if (address.family !== 'Unix') return;
-    const file = this.#files.get(address.path);
-    if (file !== undefined) addon().unlinkPath(address.path, file);
-    this.#files.delete(address.path);
+    if (address.family === 'Unix') this.#unlink(address.path);
   }
 }
 

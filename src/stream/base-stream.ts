@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer';
 import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { checkInteger, invalidArgument } from '../arguments.ts';
-import { IOLoopError, LimitError } from '../errors.ts';
+import { AbortError, IOLoopError, LimitError } from '../errors.ts';
 import { Interest } from '../interest.ts';
 import type { WaitOptions } from '../ioloop.ts';
 import { EAGAIN } from '../raw.ts';
@@ -11,7 +11,7 @@ import { type OutgoingFile, openFile } from './outgoing-file.ts';
 import type { Chunk } from './read-buffer.ts';
 import { ReadingStream } from './reading-stream.ts';
 import type { StreamSettings } from './stream-options.ts';
-import { BLOCKED, CLOSED, CLOSING, ENDING, UNREFERENCED } from './stream-state.ts';
+import { BLOCKED, CLOSED, CLOSING, ENDING, SHUT, UNREFERENCED } from './stream-state.ts';
 import { checkWait, SETTLED, waitFor } from './wait.ts';
 import { BORROWED_FROM, type Outgoing, type WriteQueue } from './write-queue.ts';
 
@@ -97,6 +97,7 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
     const { start = 0, end = Number.MAX_SAFE_INTEGER } = options ?? {};
     checkInteger(start, 'options.start', 0, Number.MAX_SAFE_INTEGER);
     checkInteger(end, 'options.end', start, Number.MAX_SAFE_INTEGER);
+    if (options?.signal?.aborted) throw new AbortError(options.signal.reason);
     if ((this.state & (ENDING | CLOSING | CLOSED)) !== 0) throw this.refusal();
     const file = openFile(source, start, end);
     this.#output ??= this.settings.streams.takeQueue();
@@ -122,7 +123,9 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
 
   /** Ends our half when everything has left, `data` last; reading goes on. */
   end(data?: Bytes): Promise<void> {
-    if ((this.state & ENDING) !== 0 && data === undefined) return this.#output?.flushed() ?? SETTLED;
+    const isRepeated = (this.state & ENDING) !== 0 && data === undefined;
+    // Over before our half had ended: not all of it has left.
+    if (isRepeated && (this.state & (CLOSED | SHUT)) !== CLOSED) return this.#output?.flushed() ?? SETTLED;
     if ((this.state & (ENDING | CLOSING | CLOSED)) !== 0) return quiet(this.refusal());
     if (data !== undefined) void this.write(data);
     if ((this.state & CLOSED) !== 0) return quiet(this.refusal());

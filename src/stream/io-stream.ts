@@ -21,7 +21,7 @@ import {
 } from '../native.ts';
 import { explain } from '../native-error.ts';
 import { EAGAIN } from '../raw.ts';
-import { BaseIOStream } from './base-stream.ts';
+import { BaseIOStream, type Bytes } from './base-stream.ts';
 import { type DialTarget, dial } from './dial.ts';
 import { toDuplex } from './duplex.ts';
 import { type OutgoingFile, sendThroughMemory } from './outgoing-file.ts';
@@ -320,8 +320,26 @@ class SecureIOStream extends IOStream implements StreamOwner<IOStream> {
 
   override async flush(options?: WaitOptions): Promise<void> {
     await super.flush(options);
-    await waitFor(this.loop, this.#session.written(), options, 'flush()');
-    await this.#plain.flush(options);
+    await this.#flushBelow(options, 'flush()');
+  }
+
+  override end(data?: Bytes): Promise<void> {
+    const ended = super.end(data).then(() => this.#flushBelow(undefined, 'end()'));
+    // Nobody has to wait for it.
+    ended.catch(() => {});
+    return ended;
+  }
+
+  /** Settles when what the session was given is in the kernel. */
+  async #flushBelow(options: WaitOptions | undefined, what: string): Promise<void> {
+    await waitFor(this.loop, this.#session.written(), options, what);
+    try {
+      await this.#plain.flush(options);
+    } catch (error) {
+      if (!IOLoopError.is(error, 'ERR_IOLOOP_STREAM_CLOSED')) throw error;
+      // In order, with all of it; or not.
+      if (this.#plain.error !== null) throw this.closedError(error.message, this.#plain.error);
+    }
   }
 
   override detach(): never {

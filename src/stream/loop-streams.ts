@@ -12,6 +12,8 @@ import { WriteQueue } from './write-queue.ts';
 
 /** Bytes that one receive takes at most. */
 const SLAB_SIZE = 64 * 1024;
+/** Rounds in which streams may end each other when their loop ends. */
+const MAX_ROUNDS = 16;
 /** Emptied buffers and queues that are kept for the next stream. */
 const MAX_SPARE = 256;
 
@@ -133,7 +135,12 @@ export class LoopStreams implements LoopPart, WheelEntry {
     for (let i = 0; i < count; i++) {
       const stream = batch[i];
       batch[i] = null;
-      stream?.settle();
+      try {
+        stream?.settle();
+      } catch (error) {
+        // The others have theirs to do.
+        this.scheduler.caught(error);
+      }
     }
     this.#settled = batch;
   }
@@ -232,7 +239,8 @@ export class LoopStreams implements LoopPart, WheelEntry {
     this.#endConnecting();
     this.sendLast();
     for (const stream of this.#live()) stream.abort();
-    this.settle();
+    // Again for those that the listeners of these end.
+    for (let round = 0; round < MAX_ROUNDS && this.#count > 0; round++) this.settle();
     this.wheel.clear();
     all.delete(this.loop);
     sending.delete(this);

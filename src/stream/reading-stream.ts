@@ -362,8 +362,14 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   }
 
   private count(bytes: number): void {
+    // What a stream that is over has left goes with the stream, when nobody holds it any more.
+    if ((this.state & CLOSED) !== 0) return;
     this.settings.streams.bytesBuffered += bytes;
     memoryBudget.add(bytes);
+  }
+
+  protected override stopCounting(): void {
+    this.count(-this.bytesBuffered);
   }
 
   /** Something was taken from the buffer: there is room, or the end behind it has come. */

@@ -26,6 +26,7 @@ import {
   TO_SERVE,
   UNREFERENCED,
   UNSETTLED,
+  UNWATCHABLE,
 } from './stream-state.ts';
 import { earlier, NEVER } from './timeout-wheel.ts';
 
@@ -164,6 +165,8 @@ export abstract class StreamCore<Self> {
   protected abstract transmit(): boolean;
   /** Drops what is queued. */
   protected abstract dropQueued(): void;
+  /** What is still buffered is its reader's from now on, and the loop's no longer. */
+  protected abstract stopCounting(): void;
 
   /** What few streams have, for one that has. */
   protected get extras(): StreamExtras<Self> {
@@ -190,6 +193,7 @@ export abstract class StreamCore<Self> {
   protected letGo(): number {
     const fd = this.#fd;
     this.forgetFd(false);
+    this.stopCounting();
     this.state |= CLOSED | CLOSING | DEAF;
     this.#fd = -1;
     this.extras.onClose = null;
@@ -334,6 +338,7 @@ export abstract class StreamCore<Self> {
       this.notify();
       return;
     }
+    if ((this.state & UNWATCHABLE) !== 0) this.dispose(null, true);
     if ((this.state & CLOSE_DUE) !== 0) this.beginClose(this.error);
     if ((this.state & DONE) !== 0 && this.#holds === 0) this.startClosing();
     if ((this.state & (BLOCKED | CLOSED)) === 0) this.transmit();
@@ -400,7 +405,14 @@ export abstract class StreamCore<Self> {
   protected want(bits: number, wanted: boolean): void {
     const interest = wanted ? this.interest | bits : this.interest & ~bits;
     if (interest === this.interest) return;
-    this.setInterest(interest);
+    try {
+      this.setInterest(interest);
+    } catch (error) {
+      // No memory for it (epoll_ctl(2)). Not at once: whoever called is in the middle of something.
+      this.setError(error instanceof Error ? error : null);
+      this.state |= UNWATCHABLE;
+      this.unsettle();
+    }
   }
 
   /** Has {@link settle} called when the turn ends; outside of one, when the current callback is done. */
@@ -467,6 +479,7 @@ export abstract class StreamCore<Self> {
   protected dispose(error: Error | null, abort: boolean): void {
     if ((this.state & CLOSED) !== 0) return;
     this.setError(error);
+    this.stopCounting();
     this.state |= CLOSED | CLOSING;
     this.dropQueued();
     this.forgetFd((this.state & SHARED) === 0);

@@ -45,6 +45,8 @@ export const KEEPS_ALIVE: number = 524288;
 export const HALF_OPEN: number = 1048576;
 /** The last receive took all there was room for: the next one gets more. */
 export const BULKY: number = 4194304;
+/** The loop has refused to watch it: it is reset with this turn. */
+export const UNWATCHABLE: number = 8388608;
 /** Others may hold the same open file: what watches it does not go with its descriptor. */
 export const SHARED: number = 2097152;
 /** Buffered bytes wait, whoever listens. */
