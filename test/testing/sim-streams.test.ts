@@ -22,7 +22,7 @@ const CLIENTS = 4;
 const FRAMES = 20;
 
 /** Frames both ways between a server and its clients; every byte is checked. */
-async function serveFrames(network: SimNetwork, loop: IOLoop): Promise<void> {
+async function serveFrames(loop: IOLoop): Promise<void> {
   const allowHalfOpen = true;
   const exchange = async (stream: IOStream, from: number, to: number): Promise<void> => {
     const frames = (way: number) => drawFrames(new Random(way), FRAMES);
@@ -43,7 +43,7 @@ suite('streams on a simulated network', (test) => {
   async function traceOf(context: TestContext, seed: number): Promise<string> {
     const network = simNetwork(context, { ...ROUGH, seed });
     const loop = network.createLoop();
-    await network.run(() => serveFrames(network, loop));
+    await network.run(() => serveFrames(loop));
     await network.advance(60_000);
     assert.is(network.openDescriptors, 0);
     return `${network.traceHash} at ${network.timeMs}`;
