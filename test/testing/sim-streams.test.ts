@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import type { IOLoop } from '../../src/index.ts';
 import { TCPServer } from '../../src/net/tcp-server.ts';
 import { IOStream } from '../../src/stream/io-stream.ts';
-import type { SimNetwork, SimOptions } from '../../src/testing/sim.ts';
+import type { SimOptions } from '../../src/testing/sim.ts';
 import { drawFrames, readFrames, writeFrames } from '../support/frames.ts';
 import { Random } from '../support/random.ts';
 import { simNetwork } from '../support/sim.ts';
