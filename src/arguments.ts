@@ -27,6 +27,12 @@ export function checkMilliseconds(value: unknown, name: string): asserts value i
     throw invalidArgument(name, 'a number of milliseconds', value);
 }
 
+/** Milliseconds that something lasts: any number from 0 on, Infinity included. */
+export function checkDuration(value: unknown, name: string): asserts value is number {
+  checkMilliseconds(value, name);
+  if (value < 0) throw invalidArgument(name, 'no negative number of milliseconds', value);
+}
+
 /** An integer from `least` to `most`. */
 export function checkInteger(
   value: unknown,

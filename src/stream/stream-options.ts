@@ -1,10 +1,4 @@
-import {
-  checkBoolean,
-  checkInteger,
-  checkMilliseconds,
-  checkOptions,
-  invalidArgument,
-} from '../arguments.ts';
+import { checkBoolean, checkDuration, checkInteger, checkOptions, invalidArgument } from '../arguments.ts';
 import { IOLoopError } from '../errors.ts';
 import { IOLoop } from '../ioloop.ts';
 import { LoopStreams } from './loop-streams.ts';
@@ -141,9 +135,4 @@ function checkSize(value: unknown, name: string, least: number): void {
 function checkRate(value: unknown, name: string): void {
   if (typeof value !== 'number' || !(value >= 0 && value < Number.POSITIVE_INFINITY))
     throw invalidArgument(name, 'a number of bytes a second', value);
-}
-
-function checkDuration(value: unknown, name: string): void {
-  checkMilliseconds(value, name);
-  if (value < 0) throw invalidArgument(name, 'no negative number of milliseconds', value);
 }

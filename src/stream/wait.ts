@@ -1,4 +1,4 @@
-import { checkMilliseconds, checkOptions, checkSignal, invalidArgument } from '../arguments.ts';
+import { checkDuration, checkOptions, checkSignal } from '../arguments.ts';
 import { deferred } from '../deferred.ts';
 import { AbortError, TimeoutError } from '../errors.ts';
 import type { IOLoop, WaitOptions } from '../ioloop.ts';
@@ -11,11 +11,7 @@ export function checkWait(options: WaitOptions | undefined): void {
   if (options === undefined) return;
   checkOptions(options);
   checkSignal(options.signal, 'options.signal');
-  const { timeoutMs } = options;
-  if (timeoutMs === undefined) return;
-  checkMilliseconds(timeoutMs, 'options.timeoutMs');
-  if (timeoutMs < 0)
-    throw invalidArgument('options.timeoutMs', 'no negative number of milliseconds', timeoutMs);
+  if (options.timeoutMs !== undefined) checkDuration(options.timeoutMs, 'options.timeoutMs');
 }
 
 /**
