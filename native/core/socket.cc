@@ -12,13 +12,7 @@
 namespace ioloop {
 namespace {
 
-// macOS has neither: its sockets are told at birth (SO_NOSIGPIPE), and sys() sets the descriptor
-// flags after accept.
-#if defined(MSG_NOSIGNAL)
-constexpr int kNoSignal = MSG_NOSIGNAL;
-#else
-constexpr int kNoSignal = 0;
-#endif
+// macOS has no such flags: sys() sets those of the descriptor after accept.
 #if defined(SOCK_NONBLOCK)
 constexpr int kAcceptFlags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 #else
@@ -38,14 +32,6 @@ Status setFlag(int fd, int level, int name, bool on) noexcept {
   const int value = on ? 1 : 0;
   if (sys().setsockopt(fd, level, name, &value, sizeof value) < 0) return lastError("setsockopt");
   return {};
-}
-
-Status muteSigpipe([[maybe_unused]] int fd) noexcept {
-#if defined(SO_NOSIGPIPE)
-  return setFlag(fd, SOL_SOCKET, SO_NOSIGPIPE, true);
-#else
-  return {};
-#endif
 }
 
 Result<UniqueFd> streamSocket(const Address& address) noexcept {
@@ -100,14 +86,6 @@ Result<int> readOption(int fd, int name) noexcept {
   socklen_t size = sizeof value;
   if (sys().getsockopt(fd, SOL_SOCKET, name, &value, &size) < 0) return lastError("getsockopt");
   return value;
-}
-
-Status makeFit(int fd) noexcept {
-  if (const Status muted = muteSigpipe(fd); !muted) return muted;
-  if (sys().fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return lastError("fcntl");
-  const int flags = sys().fcntl(fd, F_GETFL, 0);
-  if (flags < 0 || sys().fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return lastError("fcntl");
-  return {};
 }
 
 /** ENOTSOCK, or EINVAL for what is no stream. */
@@ -192,6 +170,22 @@ Result<UniqueFd> connectSocket(const Address& address, const Address& local) noe
   if (!made) return made;
   if (const Status bound = bindLocal(made->get(), local); !bound) return bound.error();
   return beginConnect(std::move(made), address);
+}
+
+Status muteSigpipe([[maybe_unused]] int fd) noexcept {
+#if defined(SO_NOSIGPIPE)
+  return setFlag(fd, SOL_SOCKET, SO_NOSIGPIPE, true);
+#else
+  return {};
+#endif
+}
+
+Status makeFit(int fd) noexcept {
+  if (const Status muted = muteSigpipe(fd); !muted) return muted;
+  if (sys().fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return lastError("fcntl");
+  const int flags = sys().fcntl(fd, F_GETFL, 0);
+  if (flags < 0 || sys().fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return lastError("fcntl");
+  return {};
 }
 
 Status adoptSocket(int fd) noexcept {

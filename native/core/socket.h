@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -61,6 +62,16 @@ Result<UniqueFd> connectSocket(const Address& address) noexcept;
  * (IP_BIND_ADDRESS_NO_PORT, ip(7)): bind(2) alone would need one that nobody uses.
  */
 Result<UniqueFd> connectSocket(const Address& address, const Address& local) noexcept;
+
+/** Has send(2) answer EPIPE without a signal, where no flag of each call can (SO_NOSIGPIPE). */
+Status muteSigpipe(int fd) noexcept;
+/** Makes somebody else's descriptor as ours are: non-blocking, close-on-exec, no SIGPIPE. */
+Status makeFit(int fd) noexcept;
+#if defined(MSG_NOSIGNAL)
+inline constexpr int kNoSignal = MSG_NOSIGNAL;
+#else
+inline constexpr int kNoSignal = 0;  // macOS: muteSigpipe()
+#endif
 
 /** Makes what somebody else connected fit for streams. ENOTSOCK; EINVAL: of another type; ENOTCONN.
  */

@@ -82,6 +82,12 @@ int kernelAccept4(int fd, sockaddr* address, socklen_t* size, int) {
 int kernelSocket(int domain, int type, int protocol) {
   return withFlags(::socket(domain, type, protocol), true, true);
 }
+int kernelSocketpair(int domain, int type, int protocol, int* fds) {
+  if (::socketpair(domain, type, protocol, fds) < 0) return -1;
+  withFlags(fds[0], true, true);
+  withFlags(fds[1], true, true);
+  return 0;
+}
 int kernelPoll(pollfd* fds, nfds_t count, const timespec* timeout) {
   if (timeout == nullptr) return ::poll(fds, count, -1);
   return ::poll(fds, count,
@@ -96,6 +102,9 @@ int kernelAccept4(int fd, sockaddr* address, socklen_t* size, int flags) {
 }
 int kernelSocket(int domain, int type, int protocol) {
   return ::socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+}
+int kernelSocketpair(int domain, int type, int protocol, int* fds) {
+  return ::socketpair(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol, fds);
 }
 int kernelPoll(pollfd* fds, nfds_t count, const timespec* timeout) {
   return ::ppoll(fds, count, timeout, nullptr);
@@ -115,6 +124,13 @@ ssize_t kernelRecv(int fd, void* target, std::size_t size, int flags) {
 ssize_t kernelSend(int fd, const void* source, std::size_t size, int flags) {
   return ::syscall(SYS_sendto, fd, source, size, flags, nullptr, 0);
 }
+// musl's own sends one by one.
+int kernelRecvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags) {
+  return static_cast<int>(::syscall(SYS_recvmmsg, fd, messages, count, flags, nullptr));
+}
+int kernelSendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags) {
+  return static_cast<int>(::syscall(SYS_sendmmsg, fd, messages, count, flags));
+}
 
 // By number: glibc has a wrapper since 2.35 only, and the kernel the call since 5.11.
 int kernelEpollPwait2([[maybe_unused]] int set, [[maybe_unused]] epoll_event* events,
@@ -125,6 +141,22 @@ int kernelEpollPwait2([[maybe_unused]] int set, [[maybe_unused]] epoll_event* ev
   errno = ENOSYS;
   return -1;
 #endif
+}
+#elif defined(__FreeBSD__)
+int kernelRecvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags) {
+  return static_cast<int>(::recvmmsg(fd, messages, count, flags, nullptr));
+}
+int kernelSendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags) {
+  return static_cast<int>(::sendmmsg(fd, messages, count, flags));
+}
+#else
+int kernelRecvmmsg(int, mmsghdr*, unsigned int, int) {
+  errno = ENOSYS;
+  return -1;
+}
+int kernelSendmmsg(int, mmsghdr*, unsigned int, int) {
+  errno = ENOSYS;
+  return -1;
 }
 #endif
 
@@ -164,10 +196,12 @@ const SysTable kKernel{
     .open = kernelOpen,
     .lstat = ::lstat,
     .chmod = ::chmod,
+    .fchmod = ::fchmod,
     .unlink = ::unlink,
     .pipe2 = kernelPipe2,
     .clockGettime = ::clock_gettime,
     .socket = kernelSocket,
+    .socketpair = kernelSocketpair,
     .bind = ::bind,
     .listen = ::listen,
     .accept4 = kernelAccept4,
@@ -179,6 +213,8 @@ const SysTable kKernel{
     .getpeername = ::getpeername,
     .ifNameToIndex = ::if_nametoindex,
     .ifIndexToName = ::if_indextoname,
+    .getifaddrs = ::getifaddrs,
+    .freeifaddrs = ::freeifaddrs,
 #if defined(__linux__)
     .recv = kernelRecv,
     .send = kernelSend,
@@ -188,6 +224,8 @@ const SysTable kKernel{
 #endif
     .recvmsg = ::recvmsg,
     .sendmsg = ::sendmsg,
+    .recvmmsg = kernelRecvmmsg,
+    .sendmmsg = kernelSendmmsg,
     .poll = kernelPoll,
     .select = kernelSelect,
 #if defined(__linux__)

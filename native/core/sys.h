@@ -1,6 +1,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <poll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -18,6 +19,14 @@
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/timerfd.h>
+#endif
+
+#if defined(__APPLE__)
+/** As Linux and FreeBSD have it, recvmmsg(2). */
+struct mmsghdr {
+  msghdr msg_hdr;
+  unsigned int msg_len;
+};
 #endif
 
 #if defined(IOLOOP_EMULATE_KQUEUE)
@@ -52,11 +61,13 @@ struct SysTable {
   int (*open)(const char* path, int flags);
   int (*lstat)(const char* path, struct stat* status);
   int (*chmod)(const char* path, mode_t mode);
+  int (*fchmod)(int fd, mode_t mode);
   int (*unlink)(const char* path);
   int (*pipe2)(int* fds, int flags);
   int (*clockGettime)(clockid_t clock, timespec* now);
 
   int (*socket)(int domain, int type, int protocol);
+  int (*socketpair)(int domain, int type, int protocol, int* fds);
   int (*bind)(int fd, const sockaddr* address, socklen_t size);
   int (*listen)(int fd, int backlog);
   int (*accept4)(int fd, sockaddr* address, socklen_t* size, int flags);
@@ -68,10 +79,15 @@ struct SysTable {
   int (*getpeername)(int fd, sockaddr* address, socklen_t* size);
   unsigned int (*ifNameToIndex)(const char* name);
   char* (*ifIndexToName)(unsigned int index, char* name);
+  int (*getifaddrs)(ifaddrs** list);
+  void (*freeifaddrs)(ifaddrs* list);
   ssize_t (*recv)(int fd, void* target, std::size_t size, int flags);
   ssize_t (*send)(int fd, const void* source, std::size_t size, int flags);
   ssize_t (*recvmsg)(int fd, msghdr* message, int flags);
   ssize_t (*sendmsg)(int fd, const msghdr* message, int flags);
+  /** Without its timeout, which does not do what one thinks: recvmmsg(2), BUGS. */
+  int (*recvmmsg)(int fd, mmsghdr* messages, unsigned int count, int flags);
+  int (*sendmmsg)(int fd, mmsghdr* messages, unsigned int count, int flags);
 
   int (*poll)(pollfd* fds, nfds_t count, const timespec* timeout);  // ppoll(2) without a mask
   int (*select)(int count, fd_set* read, fd_set* write, fd_set* except, const timespec* timeout);

@@ -94,6 +94,13 @@ ssize_t transferMessage(int fd, Message* message, int flags) {
   return result;
 }
 
+/** recvmmsg, sendmmsg: only some of the messages. */
+template <auto Entry>
+int transferBatch(int fd, mmsghdr* messages, unsigned int count, int flags) {
+  if (fails<Entry>()) return -1;
+  return (inner->*Entry)(fd, messages, static_cast<unsigned int>(shortened<Entry>(count)), flags);
+}
+
 ssize_t transferFile(int socket, int file, off_t offset, std::size_t count) {
   constexpr auto kEntry = &SysTable::sendfile;
   return fails<kEntry>() ? -1 : inner->sendfile(socket, file, offset, shortened<kEntry>(count));
@@ -161,7 +168,8 @@ void wrap(SysTable& table) {
   putPlain<&T::fcntl, &T::fstat, &T::dup3, &T::pipe2, &T::clockGettime, &T::socket, &T::bind,
            &T::listen, &T::accept4, &T::connect, &T::shutdown, &T::getsockopt, &T::setsockopt,
            &T::getsockname, &T::getpeername, &T::poll, &T::select, &T::kqueue, &T::kevent,
-           &T::pread, &T::ioctl, &T::open, &T::lstat, &T::chmod, &T::unlink>(table);
+           &T::pread, &T::ioctl, &T::open, &T::lstat, &T::chmod, &T::fchmod, &T::unlink,
+           &T::socketpair, &T::getifaddrs>(table);
   put<&T::close>(table, closeAnyway);
   put<&T::read>(table, transfer<&T::read, void>);
   put<&T::write>(table, transfer<&T::write, const void>);
@@ -171,6 +179,8 @@ void wrap(SysTable& table) {
   put<&T::send>(table, transferFlags<&T::send, const void>);
   put<&T::recvmsg>(table, transferMessage<&T::recvmsg, msghdr>);
   put<&T::sendmsg>(table, transferMessage<&T::sendmsg, const msghdr>);
+  put<&T::recvmmsg>(table, transferBatch<&T::recvmmsg>);
+  put<&T::sendmmsg>(table, transferBatch<&T::sendmmsg>);
 #if defined(__linux__)
   putPlain<&T::epollCreate, &T::epollCtl, &T::eventfd, &T::timerfdCreate, &T::timerfdSettime,
            &T::inotifyInit, &T::inotifyAddWatch>(table);
@@ -199,6 +209,8 @@ const std::array kNamed{
     named<&SysTable::send>("send"),
     named<&SysTable::recvmsg>("recvmsg"),
     named<&SysTable::sendmsg>("sendmsg"),
+    named<&SysTable::recvmmsg>("recvmmsg"),
+    named<&SysTable::sendmmsg>("sendmmsg"),
     named<&SysTable::socket>("socket"),
     named<&SysTable::bind>("bind"),
     named<&SysTable::listen>("listen"),
