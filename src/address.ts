@@ -101,8 +101,7 @@ class PeerIPv6 implements InetAddress {
   }
 
   get address(): string {
-    const text = toColons([this.#word0, this.#word1, this.#word2, this.#word3]);
-    return this.#scope === 0 ? text : `${text}%${addon().interfaceName(this.#scope)}`;
+    return toIPv6(this.#word0, this.#word1, this.#word2, this.#word3, this.#scope);
   }
 
   toString(): string {
@@ -114,8 +113,15 @@ class PeerIPv6 implements InetAddress {
   }
 }
 
-function toDotted(word: number): string {
+/** The literal of an IPv4 address, whose first byte is in the highest bits of `word`. */
+export function toDotted(word: number): string {
   return `${word >>> 24}.${(word >>> 16) & 255}.${(word >>> 8) & 255}.${word & 255}`;
+}
+
+/** The literal of an IPv6 address; `scope`: the interface of a link-local one, else 0. */
+export function toIPv6(word0: number, word1: number, word2: number, word3: number, scope: number): string {
+  const text = toColons([word0, word1, word2, word3]);
+  return scope === 0 ? text : `${text}%${addon().interfaceName(scope)}`;
 }
 
 // As inet_ntop(3) writes it, and so all of Node: the longest run of zeros is '::', the first of equal

@@ -66,3 +66,8 @@ export function checkSignal(value: unknown, name = 'signal'): void {
 export function checkBoolean(value: unknown, name: string): void {
   if (value !== undefined && typeof value !== 'boolean') throw invalidArgument(name, 'a boolean', value);
 }
+
+/** A boolean. */
+export function checkFlag(value: unknown, name: string): asserts value is boolean {
+  if (typeof value !== 'boolean') throw invalidArgument(name, 'a boolean', value);
+}

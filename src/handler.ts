@@ -13,12 +13,12 @@ export interface ReadyListener {
 }
 
 /** What kind of thing watches a descriptor: said by resources() and by slow-callback warnings. */
-export type HandlerKind = 'handler' | 'waker' | 'stream' | 'server';
+export type HandlerKind = 'handler' | 'waker' | 'stream' | 'server' | 'datagrams';
 
 const MANUAL_DESTROY = { requireManualDestroy: true };
 const EBADF = -9;
 
-const KINDS: readonly HandlerKind[] = ['handler', 'waker', 'stream', 'server'];
+const KINDS: readonly HandlerKind[] = ['handler', 'waker', 'stream', 'server', 'datagrams'];
 // The bits of a record's flags below its kind.
 const UNREFERENCED = 1;
 const PENDING = 2;

@@ -17,7 +17,7 @@ import { IOLoopError, SystemError } from './errors.ts';
 import { type Handler, HandlerTable } from './handler.ts';
 import { ALL_INTERESTS, Interest } from './interest.ts';
 import { Lifecycle } from './lifecycle.ts';
-import type { LoopPart } from './loop-part.ts';
+import type { LoopPart, PartMetrics } from './loop-part.ts';
 import { addon, drainTicks, monotonicClock, type NativePoller, readCounters, TurnTables } from './native.ts';
 import { Scheduler } from './scheduler.ts';
 import { SlowCallbackMonitor } from './slow-callback.ts';
@@ -430,7 +430,6 @@ export class IOLoop {
       handlers: this.handlers.size,
       timers: this.#timers.size,
       ...this.#measureParts(),
-      datagramsDropped: 0,
     };
   }
 
@@ -501,8 +500,8 @@ export class IOLoop {
     if (this.drive === 'manual') this.#closed?.resolve();
   }
 
-  #measureParts(): Record<'streams' | 'bytesBuffered' | 'bytesQueued' | 'acceptsShed', number> {
-    const measured = { streams: 0, bytesBuffered: 0, bytesQueued: 0, acceptsShed: 0 };
+  #measureParts(): PartMetrics {
+    const measured = { streams: 0, bytesBuffered: 0, bytesQueued: 0, acceptsShed: 0, datagramsDropped: 0 };
     for (const part of this.#parts) part.measure(measured);
     return measured;
   }

@@ -7,5 +7,11 @@ export interface LoopPart {
   /** Ends them at once. */
   abort(): void;
   /** Adds what it holds and has done to the loop's metrics. */
-  measure(metrics: Record<'streams' | 'bytesBuffered' | 'bytesQueued' | 'acceptsShed', number>): void;
+  measure(metrics: PartMetrics): void;
 }
+
+/** What parts have part in. */
+export type PartMetrics = Record<
+  'streams' | 'bytesBuffered' | 'bytesQueued' | 'acceptsShed' | 'datagramsDropped',
+  number
+>;

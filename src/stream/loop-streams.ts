@@ -4,6 +4,7 @@ import type { Handler, HandlerTable, ReadyListener } from '../handler.ts';
 import type { IOLoop } from '../ioloop.ts';
 import type { LoopPart } from '../loop-part.ts';
 import type { Scheduler } from '../scheduler.ts';
+import { sendLastAtExit, sendNoMore } from './last-sends.ts';
 import { memoryBudget } from './memory-budget.ts';
 import { type Chunk, ReadBuffer } from './read-buffer.ts';
 import { ReceivePool } from './receive-pool.ts';
@@ -243,7 +244,7 @@ export class LoopStreams implements LoopPart, WheelEntry {
     for (let round = 0; round < MAX_ROUNDS && this.#count > 0; round++) this.settle();
     this.wheel.clear();
     all.delete(this.loop);
-    sending.delete(this);
+    sendNoMore(this);
   }
 
   measure(metrics: { streams: number; bytesBuffered: number; bytesQueued: number }): void {
@@ -324,16 +325,3 @@ function largestOf(
 }
 
 const all = new WeakMap<IOLoop, LoopStreams>();
-const sending = new Set<LoopStreams>();
-let sendsAtExit = false;
-
-/** What is still queued when the process exits gets one more, non-blocking, send. */
-function sendLastAtExit(streams: LoopStreams): void {
-  if (!sendsAtExit) process.once('exit', sendAllLast);
-  sendsAtExit = true;
-  sending.add(streams);
-}
-
-function sendAllLast(): void {
-  for (const streams of sending) streams.sendLast();
-}
