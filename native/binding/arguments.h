@@ -88,19 +88,27 @@ class Arguments {
 
   /** The numbers of a Float64Array; as bytes(). */
   std::span<double> doubles(std::size_t index) const noexcept {
+    return numbers<double>(index, napi_float64_array);
+  }
+  /** The numbers of an Int32Array; as bytes(). */
+  std::span<std::int32_t> int32s(std::size_t index) const noexcept {
+    return numbers<std::int32_t>(index, napi_int32_array);
+  }
+
+ private:
+  static std::size_t toSize(double value) noexcept {
+    return value > 0 ? static_cast<std::size_t>(value) : 0;
+  }
+
+  template <typename T>
+  std::span<T> numbers(std::size_t index, napi_typedarray_type expected) const noexcept {
     napi_typedarray_type type{};
     std::size_t count = 0;
     void* data = nullptr;
     if (index >= count_ || napi_get_typedarray_info(env_, values_[index], &type, &count, &data,
                                                     nullptr, nullptr) != napi_ok)
       return {};
-    return type == napi_float64_array ? std::span(static_cast<double*>(data), count)
-                                      : std::span<double>();
-  }
-
- private:
-  static std::size_t toSize(double value) noexcept {
-    return value > 0 ? static_cast<std::size_t>(value) : 0;
+    return type == expected ? std::span(static_cast<T*>(data), count) : std::span<T>();
   }
 
   std::span<std::byte> bytesOf(napi_value value) const noexcept {

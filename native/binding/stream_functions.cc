@@ -1,13 +1,17 @@
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <climits>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "binding/arguments.h"
 #include "binding/environment.h"
 #include "binding/errors.h"
 #include "binding/functions.h"
 #include "core/address.h"
+#include "core/passed_fds.h"
 #include "core/pipe.h"
 #include "core/socket.h"
 #include "core/socket_file.h"
@@ -47,7 +51,31 @@ Result<Address> addressOf(const Napi::CallbackInfo& info) {
   return Address::inet(info[1].As<Napi::String>().Utf8Value(), portOf(info[2]));
 }
 
-/** (path, host, port, backlog, reusePort, ipv6Only, mode) */
+/** Rows of (name, level, number, bytes), for as long as their arguments are there. */
+class Presets {
+ public:
+  explicit Presets(const Napi::Value& value) {
+    if (!value.IsArray()) return;
+    const auto rows = value.As<Napi::Array>();
+    // Room for all: the options point to their names.
+    names_.reserve(rows.Length());
+    for (std::uint32_t place = 0; place < rows.Length(); ++place) {
+      const auto row = rows.Get(place).As<Napi::Array>();
+      const auto bytes = row.Get(3U).As<Napi::Uint8Array>();
+      names_.push_back(row.Get(0U).As<Napi::String>().Utf8Value());
+      options_.push_back({names_.back().c_str(), row.Get(1U).As<Napi::Number>().Int32Value(),
+                          row.Get(2U).As<Napi::Number>().Int32Value(),
+                          std::as_bytes(std::span(bytes.Data(), bytes.ElementLength()))});
+    }
+  }
+  std::span<const PresetOption> options() const noexcept { return options_; }
+
+ private:
+  std::vector<std::string> names_;
+  std::vector<PresetOption> options_;
+};
+
+/** (path, host, port, backlog, reusePort, ipv6Only, mode, presets) */
 Napi::Value listen(const Napi::CallbackInfo& info) {
   const auto address = addressOf(info);
   if (!address) return keepOrThrow(info.Env(), address.error());
@@ -56,20 +84,28 @@ Napi::Value listen(const Napi::CallbackInfo& info) {
                         .ipv6Only = info[5].As<Napi::Boolean>().Value()};
   const int mode = info[6].As<Napi::Number>().Int32Value();
   if (mode >= 0) options.mode = static_cast<mode_t>(mode);
+  const Presets presets(info[7]);
+  options.presets = presets.options();
   return keepOrThrow(info.Env(), listenSocket(*address, options));
 }
 
-/** (path, host, port, localAddress, localPort) */
+/** (path, host, port, localAddress, localPort, presets) */
 Napi::Value connect(const Napi::CallbackInfo& info) {
   const auto address = addressOf(info);
   if (!address) return keepOrThrow(info.Env(), address.error());
   std::string host = info[3].As<Napi::String>().Utf8Value();
   const std::uint16_t port = portOf(info[4]);
-  if (host.empty() && port == 0) return keepOrThrow(info.Env(), connectSocket(*address));
+  const Presets presets(info[5]);
+  if (host.empty() && port == 0)
+    return keepOrThrow(info.Env(), connectSocket(*address, presets.options()));
   if (host.empty()) host = address->family() == Address::Family::inet6 ? "::" : "0.0.0.0";
   const auto local = Address::inet(host, port);
   if (!local) return keepOrThrow(info.Env(), local.error());
-  return keepOrThrow(info.Env(), connectSocket(*address, *local));
+  return keepOrThrow(info.Env(), connectSocket(*address, *local, presets.options()));
+}
+
+Napi::Value duplicate(const Napi::CallbackInfo& info) {
+  return keepOrThrow(info.Env(), duplicateFd(fdOf(info)));
 }
 
 Napi::Value openSpareFd(const Napi::CallbackInfo& info) {
@@ -194,6 +230,27 @@ napi_value sendFile(napi_env env, napi_callback_info info) {
                                        static_cast<std::size_t>(arguments.number(3).value_or(0))));
 }
 
+/** (fd, source, start, length, fds) */
+napi_value sendFds(napi_env env, napi_callback_info info) {
+  const Arguments<5> arguments(env, info);
+  return leave(arguments, sendWithFds(fdOf(arguments), arguments.range(1), arguments.int32s(4)));
+}
+
+/** (fd, target, start, length, fds): how many, whether some were lost, and the numbers. */
+napi_value recvFds(napi_env env, napi_callback_info info) {
+  const Arguments<5> arguments(env, info);
+  const auto fds = arguments.int32s(4);
+  if (fds.size() < 2) return leave(arguments, -EINVAL);
+  PassedFds passed;
+  const auto numbers = fds.subspan(2);
+  const ssize_t size = recvWithFds(fdOf(arguments), arguments.range(1), numbers, passed);
+  fds[0] = static_cast<std::int32_t>(passed.count);
+  fds[1] = passed.truncated ? 1 : 0;
+  DescriptorSet& streams = arguments.data<Environment>().streams;
+  for (const std::int32_t fd : numbers.first(passed.count)) streams.insert(fd);
+  return leave(arguments, size);
+}
+
 napi_value unread(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   return leave(arguments, unreadBytes(fdOf(arguments)));
@@ -212,6 +269,7 @@ void exportStreamFunctions(Napi::Env env, Napi::Object exports) {
   };
   set("listenStream", listen);
   set("connectStream", connect);
+  set("duplicate", duplicate);
   set("openSpare", openSpareFd);
   set("adoptSocket", take<adoptSocket>);
   set("adoptListener", take<adoptListener>);
@@ -231,7 +289,8 @@ void exportStreamFunctions(Napi::Env env, Napi::Object exports) {
       {"acceptStream", accept},   {"closeStream", close},       {"abortStream", abort},
       {"releaseStream", release}, {"shutdownStream", shutdown}, {"readPipe", read},
       {"writePipe", write},       {"sendVector", sendVector},   {"sendFile", sendFile},
-      {"unreadBytes", unread},    {"unsentBytes", unsent},
+      {"unreadBytes", unread},    {"unsentBytes", unsent},      {"sendWithFds", sendFds},
+      {"recvWithFds", recvFds},
   };
   for (const auto& [name, call] : kHot) exportHot(env, exports, name, call, &environment);
 }

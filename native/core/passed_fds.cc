@@ -1,11 +1,27 @@
 #include "core/passed_fds.h"
 
+#include <sys/uio.h>
+
+#include <array>
+#include <cerrno>
 #include <cstring>
 
+#include "core/socket.h"
 #include "core/sys.h"
+#include "core/uninterrupted.h"
 
 namespace ioloop {
 namespace {
+
+// More than what they take: credentials may come along, once somebody has asked for them.
+struct alignas(cmsghdr) ControlSpace : std::array<std::byte, kPassedFdsSpace + 256> {};
+
+msghdr messageOf(iovec& part) noexcept {
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  return message;
+}
 
 void closeOnExec([[maybe_unused]] int fd) noexcept {
 #if !defined(MSG_CMSG_CLOEXEC)
@@ -44,6 +60,39 @@ std::size_t takeRights(const cmsghdr& message, std::span<int> target) noexcept {
     target[taken++] = fd;
   }
   return taken;
+}
+
+ssize_t sendWithFds(int fd, std::span<const std::byte> source, std::span<const int> fds) noexcept {
+  ControlSpace control;
+  // POSIX's type for what is only read.
+  iovec part{const_cast<std::byte*>(source.data()), source.size()};
+  msghdr message = messageOf(part);
+  message.msg_controllen = static_cast<decltype(message.msg_controllen)>(putRights(control, fds));
+  if (message.msg_controllen > 0) message.msg_control = control.data();
+  const ssize_t size = uninterrupted([&] { return sys().sendmsg(fd, &message, kNoSignal); });
+  return size < 0 ? -errno : size;
+}
+
+ssize_t recvWithFds(int fd, std::span<std::byte> target, std::span<int> fds,
+                    PassedFds& passed) noexcept {
+  ControlSpace control;
+  iovec part{target.data(), target.size()};
+  msghdr message = messageOf(part);
+  message.msg_control = control.data();
+  message.msg_controllen = sizeof control;
+  const ssize_t size =
+      uninterrupted([&] { return sys().recvmsg(fd, &message, kReceiveCloseOnExec); });
+  if (size < 0) return -errno;
+  passed.truncated = (message.msg_flags & MSG_CTRUNC) != 0;
+  for (cmsghdr* one = CMSG_FIRSTHDR(&message); one != nullptr; one = CMSG_NXTHDR(&message, one))
+    passed.count += takeRights(*one, fds.subspan(passed.count));
+  return size;
+}
+
+Result<UniqueFd> duplicateFd(int fd) noexcept {
+  UniqueFd duplicate(sys().fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!duplicate) return lastError("fcntl");
+  return duplicate;
 }
 
 }  // namespace ioloop

@@ -1,9 +1,13 @@
 #pragma once
 
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include <cstddef>
 #include <span>
+
+#include "core/result.h"
+#include "core/unique_fd.h"
 
 namespace ioloop {
 
@@ -40,5 +44,24 @@ std::size_t putRights(std::span<std::byte> control, std::span<const int> fds) no
  * there: 0 for a message of another kind. Those that do not fit are closed, never leaked.
  */
 std::size_t takeRights(const cmsghdr& message, std::span<int> target) noexcept;
+
+/** What came along with bytes. */
+struct PassedFds {
+  std::size_t count = 0;
+  /** Not all could be received: the descriptor table is full (MSG_CTRUNC). */
+  bool truncated = false;
+};
+
+/** As sendSome(), with descriptors on the first byte: once one byte was taken they have left. */
+ssize_t sendWithFds(int fd, std::span<const std::byte> source, std::span<const int> fds) noexcept;
+/**
+ * As recvSome(), and the descriptors that came along, to the start of `fds`; those it has no room
+ * for are closed. One call receives those of one message at most, since its bytes end there.
+ */
+ssize_t recvWithFds(int fd, std::span<std::byte> target, std::span<int> fds,
+                    PassedFds& passed) noexcept;
+
+/** A duplicate of `fd`, close-on-exec. EBADF, EMFILE. */
+Result<UniqueFd> duplicateFd(int fd) noexcept;
 
 }  // namespace ioloop

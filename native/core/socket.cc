@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 
+#include "core/socket_options.h"
 #include "core/sys.h"
 #include "core/uninterrupted.h"
 
@@ -34,10 +35,23 @@ Status setFlag(int fd, int level, int name, bool on) noexcept {
   return {};
 }
 
-Result<UniqueFd> streamSocket(const Address& address) noexcept {
+Status applyPresets(int fd, Address::Family family,
+                    std::span<const PresetOption> presets) noexcept {
+  for (const PresetOption& preset : presets) {
+    if (preset.level == IPPROTO_IPV6 && family == Address::Family::inet4) continue;
+    const Status set = setSocketOption(fd, preset.level, preset.number, preset.value);
+    if (!set) return SysError{set.error().code, preset.name};
+  }
+  return {};
+}
+
+Result<UniqueFd> streamSocket(const Address& address,
+                              std::span<const PresetOption> presets) noexcept {
   UniqueFd fd(sys().socket(address.data()->sa_family, SOCK_STREAM, 0));
   if (!fd) return lastError("socket");
-  if (const Status muted = muteSigpipe(fd.get()); !muted) return muted.error();
+  Status done = muteSigpipe(fd.get());
+  if (done) done = applyPresets(fd.get(), address.family(), presets);
+  if (!done) return done.error();
   return fd;
 }
 
@@ -140,7 +154,7 @@ Result<Address> readAddress(int fd, int (*read)(int, sockaddr*, socklen_t*),
 }  // namespace
 
 Result<UniqueFd> listenSocket(const Address& address, const ListenOptions& options) noexcept {
-  Result<UniqueFd> made = streamSocket(address);
+  Result<UniqueFd> made = streamSocket(address, options.presets);
   if (!made) return made;
   const int fd = made->get();
   if (const Status set = applyOptions(fd, address.family(), options); !set) return set.error();
@@ -160,13 +174,15 @@ Result<UniqueFd> acceptSocket(int listener, Peer& peer) noexcept {
   return fd;
 }
 
-Result<UniqueFd> connectSocket(const Address& address) noexcept {
-  Result<UniqueFd> made = streamSocket(address);
+Result<UniqueFd> connectSocket(const Address& address,
+                               std::span<const PresetOption> presets) noexcept {
+  Result<UniqueFd> made = streamSocket(address, presets);
   return made ? beginConnect(std::move(made), address) : std::move(made);
 }
 
-Result<UniqueFd> connectSocket(const Address& address, const Address& local) noexcept {
-  Result<UniqueFd> made = streamSocket(address);
+Result<UniqueFd> connectSocket(const Address& address, const Address& local,
+                               std::span<const PresetOption> presets) noexcept {
+  Result<UniqueFd> made = streamSocket(address, presets);
   if (!made) return made;
   if (const Status bound = bindLocal(made->get(), local); !bound) return bound.error();
   return beginConnect(std::move(made), address);

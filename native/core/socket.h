@@ -21,6 +21,18 @@ namespace ioloop {
  * Stream sockets. Every descriptor that these make is non-blocking, close-on-exec and raises no
  * SIGPIPE. A call that a signal interrupted (EINTR) is made again.
  */
+
+/**
+ * An option that is set right after socket(2), where some have to be. When it is refused, the error
+ * has `name` in place of a call's. Those of IPv6 are left out on sockets of IPv4.
+ */
+struct PresetOption {
+  const char* name;
+  int level;
+  int number;
+  std::span<const std::byte> value;
+};
+
 struct ListenOptions {
   /** Connections that wait to be accepted; the kernel clips it (net.core.somaxconn). */
   int backlog = 4096;
@@ -30,6 +42,7 @@ struct ListenOptions {
   bool ipv6Only = false;
   /** Of a path, set before anybody can connect; nothing: what umask(2) makes of it. */
   std::optional<mode_t> mode{};
+  std::span<const PresetOption> presets{};
 };
 
 /**
@@ -56,12 +69,14 @@ Result<UniqueFd> acceptSocket(int listener, Peer& peer) noexcept;
  * Begins to connect. The socket is writable when it is decided; socketError() then tells how. What
  * is refused at once is the error here: a Unix socket that nobody listens on, no route, no port.
  */
-Result<UniqueFd> connectSocket(const Address& address) noexcept;
+Result<UniqueFd> connectSocket(const Address& address,
+                               std::span<const PresetOption> presets = {}) noexcept;
 /**
  * The same from `local`. At port 0 the kernel chooses one for the whole four-tuple when it connects
  * (IP_BIND_ADDRESS_NO_PORT, ip(7)): bind(2) alone would need one that nobody uses.
  */
-Result<UniqueFd> connectSocket(const Address& address, const Address& local) noexcept;
+Result<UniqueFd> connectSocket(const Address& address, const Address& local,
+                               std::span<const PresetOption> presets = {}) noexcept;
 
 /** Has send(2) answer EPIPE without a signal, where no flag of each call can (SO_NOSIGPIPE). */
 Status muteSigpipe(int fd) noexcept;

@@ -1,10 +1,12 @@
 #include "core/passed_fds.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <vector>
 
 #include "core/unique_fd.h"
@@ -69,13 +71,13 @@ Received receiveWith(int socket, std::span<int> target, std::size_t space = kPas
 }
 
 TEST("descriptors arrive as duplicates of their own, close-on-exec") {
-  Pair pair = connectedPair();
+  const Pair pair = connectedPair();
   Pair passed = connectedPair();
   REQUIRE(sendWith(pair.left.get(), std::array{passed.left.get(), passed.right.get()}));
   std::array<int, 4> fds{-1, -1, -1, -1};
   CHECK(receiveWith(pair.right.get(), fds).taken == 2);
-  UniqueFd left(fds[0]);
-  UniqueFd right(fds[1]);
+  const UniqueFd left(fds[0]);
+  const UniqueFd right(fds[1]);
   CHECK(fds[2] == -1);
   CHECK(isCloseOnExec(left.get()) && isCloseOnExec(right.get()));
   passed = connectedPair();
@@ -84,7 +86,7 @@ TEST("descriptors arrive as duplicates of their own, close-on-exec") {
 }
 
 TEST("a message takes 253, and no more: the most that the kernel lets through") {
-  Pair pair = connectedPair();
+  const Pair pair = connectedPair();
   const std::vector<int> many(kMaxPassedFds + 1, pair.left.get());
   Control control;
   CHECK(putRights(control, many) == 0);
@@ -97,7 +99,7 @@ TEST("a message takes 253, and no more: the most that the kernel lets through") 
 }
 
 TEST("what the target has no room for is closed") {
-  Pair pair = connectedPair();
+  const Pair pair = connectedPair();
   const std::vector<int> many(kMaxPassedFds, pair.left.get());
   const int before = openDescriptors();
   REQUIRE(sendWith(pair.left.get(), many));
@@ -111,7 +113,7 @@ TEST("what the target has no room for is closed") {
 }
 
 TEST("what the control space has no room for is not received, and the rest is taken") {
-  Pair pair = connectedPair();
+  const Pair pair = connectedPair();
   const std::vector<int> many(8, pair.left.get());
   const int before = openDescriptors();
   REQUIRE(sendWith(pair.left.get(), many));
@@ -121,6 +123,77 @@ TEST("what the control space has no room for is not received, and the rest is ta
   CHECK(received.taken == 2);
   CHECK(openDescriptors() == before + 2);
   for (std::size_t place = 0; place < received.taken; ++place) ::close(fds[place]);
+}
+
+TEST("bytes and descriptors go by one call each, and plain bytes behind them are a receive apart") {
+  const Pair pair = connectedPair();
+  const Pair passed = connectedPair();
+  const std::array fds{passed.left.get(), passed.right.get()};
+  CHECK(sendWithFds(pair.left.get(), bytesOf("with"), fds) == 4);
+  CHECK(sendWithFds(pair.left.get(), bytesOf("without"), {}) == 7);
+  std::array<std::byte, 64> target{};
+  std::array<int, 8> numbers{};
+  PassedFds came;
+  CHECK(recvWithFds(pair.right.get(), target, numbers, came) == 4);
+  CHECK(came.count == 2 && !came.truncated);
+  for (const int fd : std::span(numbers).first(came.count)) ::close(fd);
+  came = {};
+  CHECK(recvWithFds(pair.right.get(), target, numbers, came) == 7);
+  CHECK(came.count == 0 && !came.truncated);
+}
+
+TEST("the rest of bytes that were cut short comes without descriptors") {
+  const Pair pair = connectedPair();
+  const std::array fds{pair.left.get()};
+  REQUIRE(sendWithFds(pair.left.get(), bytesOf("four"), fds) == 4);
+  std::array<std::byte, 1> target{};
+  std::array<int, 8> numbers{};
+  for (std::size_t byte = 0; byte < 4; ++byte) {
+    PassedFds came;
+    CHECK(recvWithFds(pair.right.get(), target, numbers, came) == 1);
+    CHECK(came.count == (byte == 0 ? 1 : 0));
+    for (const int fd : std::span(numbers).first(came.count)) ::close(fd);
+  }
+}
+
+TEST("a full descriptor table is told, and nothing of what did fit is lost sight of") {
+  const Pair pair = connectedPair();
+  const std::vector<int> many(16, pair.left.get());
+  REQUIRE(sendWithFds(pair.left.get(), bytesOf("x"), many) == 1);
+  const int before = openDescriptors();
+  rlimit previous{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &previous) == 0);
+  const UniqueFd highest(::dup(pair.left.get()));
+  const auto room = static_cast<rlim_t>(highest.get()) + 4;
+  const rlimit tight{room, previous.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+  std::array<std::byte, 1> target{};
+  std::array<int, 16> numbers{};
+  PassedFds came;
+  CHECK(recvWithFds(pair.right.get(), target, numbers, came) == 1);
+  CHECK(::setrlimit(RLIMIT_NOFILE, &previous) == 0);
+  CHECK(came.truncated && came.count == 3);
+  for (const int fd : std::span(numbers).first(came.count)) ::close(fd);
+  CHECK(openDescriptors() == before + 1);
+}
+
+TEST("what has failed is -errno") {
+  std::array<std::byte, 1> target{};
+  PassedFds came;
+  CHECK(recvWithFds(-1, target, {}, came) == -EBADF);
+  CHECK(sendWithFds(-1, target, {}) == -EBADF);
+  const Pair pair = connectedPair();
+  CHECK(sendWithFds(pair.left.get(), target, std::array{-1}) == -EBADF);
+  CHECK(duplicateFd(-1).error().code == EBADF);
+}
+
+TEST("a duplicate is another number for the same file, close-on-exec") {
+  const Pair pair = connectedPair();
+  const auto duplicate = duplicateFd(pair.left.get());
+  REQUIRE(duplicate);
+  CHECK(duplicate->get() != pair.left.get() && isCloseOnExec(duplicate->get()));
+  CHECK(::send(duplicate->get(), "same", 4, 0) == 4);
+  CHECK(receive(pair.right.get()) == "same");
 }
 
 TEST("no descriptors are no message") {

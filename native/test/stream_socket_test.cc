@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/socket.h"
+#include "core/socket_options.h"
 #include "test/check.h"
 #include "test/fault_injector.h"
 #include "test/loopback.h"
@@ -247,6 +248,55 @@ TEST("what is no socket has no queue") {
   CHECK(sendSome(connection->client.get(), bytesOf("12345")) == 5);
   REQUIRE(ready(connection->server.get(), POLLIN));
   CHECK(unreadBytes(connection->server.get()) == 5);
+}
+
+// --- Options before bind and connect ---
+
+std::span<const std::byte> bytesAt(const int& number) {
+  return std::as_bytes(std::span(&number, 1));
+}
+
+int optionOf(int fd, int level, int number) {
+  int value = -1;
+  const auto size =
+      getSocketOption(fd, level, number, std::as_writable_bytes(std::span(&value, 1)));
+  return size ? value : -1;
+}
+
+TEST("presets are set on listeners and on what connects") {
+  const int bytes = 40'000;
+  const int hops = 7;
+  const std::array presets{PresetOption{"SO_RCVBUF", SOL_SOCKET, SO_RCVBUF, bytesAt(bytes)},
+                           PresetOption{"IP_TTL", IPPROTO_IP, IP_TTL, bytesAt(hops)}};
+  const auto listener = listenSocket(*Address::inet("127.0.0.1", 0), {.presets = presets});
+  REQUIRE(listener);
+  const auto address = localAddress(listener->get());
+  const auto client = connectSocket(*address, presets);
+  const auto bound = connectSocket(*address, *Address::inet("127.0.0.1", 0), presets);
+  REQUIRE(client && bound);
+  for (const int fd : {listener->get(), client->get(), bound->get()}) {
+    CHECK(optionOf(fd, SOL_SOCKET, SO_RCVBUF) >= bytes);
+    CHECK(optionOf(fd, IPPROTO_IP, IP_TTL) == hops);
+  }
+}
+
+TEST("a preset that is refused is named, and the socket is closed") {
+  const int value = 1;
+  const std::array presets{PresetOption{"NONESUCH", SOL_SOCKET, 0x7fff, bytesAt(value)}};
+  const auto refused = listenSocket(*Address::inet("127.0.0.1", 0), {.presets = presets});
+  REQUIRE(!refused);
+  CHECK(refused.error().code == ENOPROTOOPT && refused.error().call == presets[0].name);
+  CHECK(connectSocket(*Address::inet("127.0.0.1", 1), presets).error().call == presets[0].name);
+}
+
+TEST("presets of IPv6 are left out on a socket of IPv4") {
+  const int hops = 7;
+  const std::array presets{
+      PresetOption{"IPV6_UNICAST_HOPS", IPPROTO_IPV6, IPV6_UNICAST_HOPS, bytesAt(hops)}};
+  CHECK(listenSocket(*Address::inet("127.0.0.1", 0), {.presets = presets}));
+  const auto listener = listenSocket(*Address::inet("::1", 0), {.presets = presets});
+  REQUIRE(listener);
+  CHECK(optionOf(listener->get(), IPPROTO_IPV6, IPV6_UNICAST_HOPS) == hops);
 }
 
 }  // namespace
