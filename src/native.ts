@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import type { DatagramAddon } from './native-datagrams.ts';
 
 /**
  * The only door to the C++ addon: every native name is declared and documented here, and the memory
@@ -8,7 +9,7 @@ import { fileURLToPath } from 'node:url';
  *
  * Functions that may fail return a negative errno and throw nothing, unless they say so.
  */
-export interface Addon extends StreamAddon {
+export interface Addon extends StreamAddon, DatagramAddon {
   /** The backends of this build on this system, best first. */
   readonly backends: readonly string[];
   /** Whether Node's own loop can give us our turns. */
@@ -513,6 +514,47 @@ export function unreadBytes(fd: number): number {
 export function unsentBytes(fd: number): number {
   const { unsentBytes, result } = addon();
   unsentBytes(fd);
+  return result[0] as number;
+}
+
+/**
+ * {@link DatagramAddon.receiveDatagrams}: how many messages came, or -errno. EINVAL: there is room for
+ * none, as in a slab that was detached.
+ */
+export function receiveDatagrams(
+  fd: number,
+  slab: Uint8Array,
+  slotSize: number,
+  rows: Int32Array,
+  names: Uint8Array,
+  fds?: Int32Array,
+): number {
+  const { receiveDatagrams, result } = addon();
+  receiveDatagrams(fd, slab, slotSize, rows, names, fds);
+  return result[0] as number;
+}
+
+/**
+ * {@link DatagramAddon.sendDatagrams}: how many messages were taken, or -errno of the first. EINVAL: it
+ * names what is not in `bytes` or `fds`.
+ */
+export function sendDatagrams(
+  fd: number,
+  bytes: Uint8Array,
+  rows: Int32Array,
+  first: number,
+  count: number,
+  fds?: Int32Array,
+): number {
+  const { sendDatagrams, result } = addon();
+  sendDatagrams(fd, bytes, rows, first, count, fds);
+  return result[0] as number;
+}
+
+/** {@link DatagramAddon.receiveError}: 1 and the error in row 0 of `rows`, 0 when none waits, or -errno. */
+export function receiveError(fd: number, rows: Int32Array): number {
+  const { receiveError, result } = addon();
+  receiveError(fd, rows);
   return result[0] as number;
 }
 

@@ -60,6 +60,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exportWakerFunctions(env, exports);
   exportSocketFunctions(env, exports);
   exportStreamFunctions(env, exports);
+  exportDatagramFunctions(env, exports);
   exportSocketOptionFunctions(env, exports);
   exportMemoryFunctions(env, exports);
   exportInotifyFunctions(env, exports);

@@ -9,6 +9,7 @@ void exportSimNetworkClass(Napi::Env env, Napi::Object exports);
 void exportWakerFunctions(Napi::Env env, Napi::Object exports);
 void exportSocketFunctions(Napi::Env env, Napi::Object exports);
 void exportStreamFunctions(Napi::Env env, Napi::Object exports);
+void exportDatagramFunctions(Napi::Env env, Napi::Object exports);
 void exportSocketOptionFunctions(Napi::Env env, Napi::Object exports);
 void exportMemoryFunctions(Napi::Env env, Napi::Object exports);
 void exportInotifyFunctions(Napi::Env env, Napi::Object exports);
