@@ -1,5 +1,28 @@
 export type { Address, InetAddress, UnixAddress } from './address.ts';
 export type { BackendName } from './backend.ts';
+export type { DatagramBatch, DatagramInfo } from './datagram/datagram-batch.ts';
+export {
+  type Datagram,
+  type DatagramOptions,
+  DatagramSocket,
+  type MembershipOptions,
+  type OutgoingDatagram,
+} from './datagram/datagram-socket.ts';
+export type { MessageBatch } from './datagram/message-batch.ts';
+export type { MessageOptions } from './datagram/message-options.ts';
+export type { MessageSocket } from './datagram/message-socket.ts';
+export {
+  type SeqpacketMessage,
+  type SeqpacketOptions,
+  SeqpacketSocket,
+} from './datagram/seqpacket-socket.ts';
+export type { PeerCredentials, UnixDatagramBatch, UnixMessageBatch } from './datagram/unix-batch.ts';
+export {
+  type OutgoingUnixDatagram,
+  type UnixDatagram,
+  type UnixDatagramOptions,
+  UnixDatagramSocket,
+} from './datagram/unix-datagram-socket.ts';
 export {
   AbortError,
   IOLoopError,

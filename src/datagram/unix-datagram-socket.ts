@@ -1,0 +1,269 @@
+import { Buffer } from 'node:buffer';
+import { toAddress, type UnixAddress } from '../address.ts';
+import { checkBoolean, checkFd, checkInteger, checkOptions, invalidArgument } from '../arguments.ts';
+import { IOLoopError } from '../errors.ts';
+import { addon } from '../native.ts';
+import { NAME_SIZE, ROW, WANT } from '../native-datagrams.ts';
+import { explain } from '../native-error.ts';
+import type { OwnedFd } from '../owned-fd.ts';
+import type { Chunk } from '../stream/read-buffer.ts';
+import { checkSocketPath, isAbstract, NO_MODE, SocketFile } from '../stream/socket-file.ts';
+import type { Origin } from './message-batch.ts';
+import { type MessageOptions, messageSettings } from './message-options.ts';
+import { checkData, MessageSocket } from './message-socket.ts';
+import { adoptSocket, isConnected, openSocket, setBufferSizes } from './open-socket.ts';
+import type { SendQueue } from './send-queue.ts';
+import { type PeerCredentials, UnixDatagramBatch } from './unix-batch.ts';
+
+/** What a Unix datagram socket may be told. */
+export interface UnixDatagramOptions extends MessageOptions {
+  /** Whether descriptors that come with a datagram are taken; false: they are closed. */
+  receiveFds?: boolean | undefined;
+  /** Whether to be told who sent a datagram (SO_PASSCRED, unix(7)). */
+  credentials?: boolean | undefined;
+}
+
+/** One Unix datagram, with bytes of its own. */
+export interface UnixDatagram {
+  readonly data: Chunk;
+  /** The path that it came from; '': its sender has none, NUL first: an abstract name. */
+  readonly path: string;
+  /** Whether it was longer than `maxPacketSize`, and its end is lost. */
+  readonly truncated: boolean;
+  /** Who sent it; null without `credentials`. */
+  readonly credentials: PeerCredentials | null;
+  /** The descriptors that came with it, with `receiveFds`: each its taker's to close. */
+  readonly fds: readonly OwnedFd[];
+  /** Whether descriptors were lost that did not fit in our table. */
+  readonly fdsTruncated: boolean;
+}
+
+/** One of {@link UnixDatagramSocket.sendMany}. */
+export interface OutgoingUnixDatagram {
+  readonly data: Uint8Array;
+  readonly path?: string;
+}
+
+const NO_NAME = Buffer.alloc(0);
+
+/**
+ * A datagram socket in the Unix domain: reliable and in order, so that a receiver who is full has its
+ * senders wait (unix(7)).
+ */
+export class UnixDatagramSocket extends MessageSocket<UnixDatagramBatch, UnixDatagram> {
+  #file: SocketFile | null = null;
+  #local: UnixAddress | null = null;
+  #isConnected = false;
+
+  /** @throws `ERR_IOLOOP_INVALID_ARGUMENT`; SystemError EMFILE ... */
+  constructor(options?: UnixDatagramOptions);
+  /** @internal Over a descriptor that was adopted. */
+  constructor(options: UnixDatagramOptions | undefined, adopted: number);
+  constructor(options?: UnixDatagramOptions, adopted?: number) {
+    checkOptions(options);
+    const { receiveFds, credentials } = options ?? {};
+    checkBoolean(receiveFds, 'options.receiveFds');
+    checkBoolean(credentials, 'options.credentials');
+    const settings = messageSettings(options);
+    super(adopted ?? openSocket('unix', (fd) => setUp(fd, options)), settings, receiveFds === true);
+  }
+
+  /** Two sockets that are connected to each other (socketpair(2)). */
+  static pair(options?: UnixDatagramOptions): [UnixDatagramSocket, UnixDatagramSocket] {
+    messageSettings(options);
+    const [one, other] = explain({}, () => addon().openDatagramPair('unix'));
+    const pair: [UnixDatagramSocket, UnixDatagramSocket] = [fromOwn(one, options), fromOwn(other, options)];
+    for (const socket of pair) socket.#isConnected = true;
+    return pair;
+  }
+
+  /**
+   * A socket over a descriptor: systemd's (sd_listen_fds(3), {@link listenFds}), an inherited one. Takes
+   * it over once it returns.
+   *
+   * @throws SystemError ENOTSOCK, EINVAL: no Unix datagram socket; EBADF.
+   */
+  static fromFd(fd: number, options?: UnixDatagramOptions): UnixDatagramSocket {
+    checkFd(fd);
+    return adoptSocket(fd, ['unix'], () => {
+      const socket = fromOwn(fd, options);
+      socket.#isConnected = isConnected(fd);
+      return socket;
+    });
+  }
+
+  /**
+   * Takes a path, or an abstract name after a NUL; none: one that the system chooses (Linux). A socket
+   * file that nobody is bound to any more is replaced, and what this makes is removed at close().
+   *
+   * @param options `mode`: who may send to it, as chmod(2) says it; 0o600.
+   * @throws SystemError EADDRINUSE, EACCES, ENOENT, EINVAL: bound already.
+   */
+  async bind(path?: string, options?: { mode?: number | undefined }): Promise<UnixAddress> {
+    if (path !== undefined) checkSocketPath(path);
+    checkOptions(options);
+    const { mode = 0o600 } = options ?? {};
+    checkInteger(mode, 'options.mode', 0, 0o777);
+    const fd = this.openFd;
+    const bind = (name: string, withMode: number): void =>
+      explain({ path: name }, () => addon().bindDatagram(fd, name, '', 0, withMode));
+    if (path === undefined) bind('', NO_MODE);
+    else [, this.#file] = SocketFile.bind(path, () => bind(path, isAbstract(path) ? NO_MODE : mode));
+    this.#local = null;
+    return this.local;
+  }
+
+  /**
+   * Sends to `path` and receives from nobody else from now on.
+   *
+   * @throws SystemError ECONNREFUSED: nobody is there; ENOENT, EACCES, EPROTOTYPE: of another type.
+   */
+  async connect(path: string): Promise<void> {
+    checkSocketPath(path);
+    explain({ path }, () => addon().connectDatagram(this.openFd, path, '', 0));
+    this.#isConnected = true;
+  }
+
+  /** The end of {@link connect}. @throws `ERR_IOLOOP_INVALID_STATE`: it is not connected. */
+  disconnect(): void {
+    const fd = this.openFd;
+    if (!this.#isConnected) throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the socket is not connected');
+    explain({ detail: `fd ${fd}` }, () => addon().disconnectDatagram(fd));
+    this.#isConnected = false;
+  }
+
+  /**
+   * Sends one datagram: at once, if its receiver has room, else as soon as it has; then later ones wait
+   * behind it. `data` is yours again when the call returns. A connected socket takes no path.
+   *
+   * @returns Settles when it is in the receiver's buffer. It rejects with SystemError ECONNREFUSED:
+   *   nobody is there any more; ENOENT, EACCES, EMSGSIZE (the message names the size);
+   *   `ERR_IOLOOP_BUFFER_FULL`. A rejection that nobody waits for goes to `onError` instead.
+   */
+  send(data: string | Uint8Array, path?: string): Promise<void> {
+    checkData(data);
+    const name = this.#nameOf(path, '');
+    if (this.closed) return this.refusal();
+    const queue = this.#room(data, name);
+    return queue === null ? this.refusal() : this.leave(queue);
+  }
+
+  /** Sends descriptors with a datagram (SCM_RIGHTS): they are duplicated, and yours again on return. */
+  sendFds(fds: readonly (number | OwnedFd)[], data: string | Uint8Array, path?: string): Promise<void> {
+    checkData(data);
+    const name = this.#nameOf(path, '');
+    if (this.closed) return this.refusal();
+    return this.leaveWithFds(fds, () => this.#room(data, name));
+  }
+
+  /**
+   * Sends many datagrams with as few system calls as the kernel takes; a batch, which its listener has
+   * just been given, goes back where it came from.
+   *
+   * @returns As {@link send}: settles when all of them have left, or were refused, and rejects with the
+   *   first of their errors.
+   */
+  sendMany(messages: UnixDatagramBatch | readonly OutgoingUnixDatagram[]): Promise<void> {
+    if (messages instanceof UnixDatagramBatch) return this.sendBatch(messages);
+    if (!Array.isArray(messages))
+      throw invalidArgument('messages', 'a UnixDatagramBatch or an array', messages);
+    const sent: readonly OutgoingUnixDatagram[] = messages;
+    // All are checked before the first one leaves.
+    const names = sent.map(({ data, path }, place) => {
+      if (!(data instanceof Uint8Array))
+        throw invalidArgument(`messages[${place}].data`, 'a Uint8Array', data);
+      return this.#nameOf(path, `messages[${place}].`);
+    });
+    return this.sendAll(sent.length, (place) => {
+      const message = sent[place];
+      return message === undefined ? null : this.#room(message.data, names[place] ?? NO_NAME);
+    });
+  }
+
+  /** Where it is bound; path '': nowhere. */
+  get local(): UnixAddress {
+    if (this.#local !== null) return this.#local;
+    const address = toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().socketAddress(this.openFd)));
+    if (address.family !== 'Unix') throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'no Unix socket');
+    this.#local = address;
+    return address;
+  }
+
+  /** Who made the other end of a pair. @throws SystemError ENOTCONN ... */
+  peerCredentials(): PeerCredentials {
+    return explain({ detail: `fd ${this.fd}` }, () => addon().peerCredentials(this.openFd));
+  }
+
+  protected override makeBatch(count: number): UnixDatagramBatch {
+    return new UnixDatagramBatch(this, count);
+  }
+
+  protected override makeMessage(batch: UnixDatagramBatch, i: number): UnixDatagram {
+    return {
+      data: batch.copy(i),
+      path: batch.path(i),
+      truncated: batch.truncated(i),
+      credentials: batch.credentials(i),
+      fds: batch.fds(i),
+      fdsTruncated: batch.fdsTruncated(i),
+    };
+  }
+
+  protected override discard({ fds }: UnixDatagram): void {
+    for (const fd of fds) fd.close();
+  }
+
+  /** poll(2) tells of the room at a peer, and not at others: unix(7). */
+  protected override get isBlockedUnseen(): boolean {
+    return !this.#isConnected;
+  }
+
+  protected override destinationOf({ rows, data }: SendQueue, row: number): string {
+    if (rows.get(row, ROW.FAMILY) === 0) return 'the peer';
+    const end = rows.get(row, ROW.OFFSET);
+    return data.toString('utf8', end - rows.get(row, ROW.PORT), end).replace('\0', '@');
+  }
+
+  protected override replyNameSize({ rows, row }: Origin): number {
+    return rows.get(row, ROW.PORT);
+  }
+
+  protected override addressReply(queue: SendQueue, row: number, origin: Origin): void {
+    const size = this.replyNameSize(origin);
+    if (size === 0) return;
+    const start = origin.row * NAME_SIZE;
+    queue.setName(row, origin.names.subarray(start, start + size));
+  }
+
+  protected override dispose(error: Error | null): void {
+    super.dispose(error);
+    this.#file?.unlink();
+    this.#file = null;
+  }
+
+  #room(data: string | Uint8Array, name: Uint8Array): SendQueue | null {
+    const queue = this.room(data, name.length);
+    if (queue !== null && name.length > 0) queue.setName(queue.last, name);
+    return queue;
+  }
+
+  #nameOf(path: string | undefined, of: string): Uint8Array {
+    if (this.#isConnected) {
+      if (path === undefined) return NO_NAME;
+      throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', `the socket is connected, and ${of}path is given`);
+    }
+    checkSocketPath(path, `${of}path`);
+    return Buffer.from(path);
+  }
+}
+
+function setUp(fd: number, options: UnixDatagramOptions | undefined): void {
+  setBufferSizes(fd, messageSettings(options));
+  if (options?.credentials) addon().wantControl(fd, WANT.CREDENTIALS);
+}
+
+/** A socket over a descriptor of this environment. */
+function fromOwn(fd: number, options: UnixDatagramOptions | undefined): UnixDatagramSocket {
+  setUp(fd, options);
+  return new UnixDatagramSocket(options, fd);
+}
