@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/control_messages.h"
 #include "core/datagram_name.h"
 
 namespace ioloop {
@@ -34,7 +35,7 @@ int numberOf(const cmsghdr& message) noexcept {
   return sizeOf(message) < sizeof(int) ? valueOf<std::uint8_t>(message) : valueOf<int>(message);
 }
 
-decltype(DatagramRow::info)& infoOf(DatagramRow& row) noexcept {
+DatagramRow::Info& infoOf(DatagramRow& row) noexcept {
   if ((row.flags & DatagramRow::kInfo) == 0) row.info = {};
   row.flags |= DatagramRow::kInfo;
   return row.info;
@@ -235,25 +236,20 @@ int putSegment(const DatagramRow& row, [[maybe_unused]] ControlWriter& control) 
 }  // namespace
 
 void readControl(msghdr& message, DatagramRow& row, std::span<int> fds) noexcept {
-  for (const cmsghdr* each = CMSG_FIRSTHDR(&message); each != nullptr;
-       each = CMSG_NXTHDR(&message, const_cast<cmsghdr*>(each))) {
-    switch (each->cmsg_level) {
+  forEachControl(message, [&](const cmsghdr& each) {
+    switch (each.cmsg_level) {
       case SOL_SOCKET:
-        readSocket(*each, row, fds);
-        break;
+        return readSocket(each, row, fds);
       case IPPROTO_IP:
-        readInet4(*each, row);
-        break;
+        return readInet4(each, row);
       case IPPROTO_IPV6:
-        readInet6(*each, row);
-        break;
+        return readInet6(each, row);
       case IPPROTO_UDP:
-        readUdp(*each, row);
-        break;
+        return readUdp(each, row);
       default:
-        break;
+        return;
     }
-  }
+  });
 }
 
 Result<std::size_t> writeControl(const DatagramRow& row, std::span<const int> fds,

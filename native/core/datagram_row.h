@@ -15,6 +15,18 @@ namespace ioloop {
  */
 struct DatagramRow {
   using Words = std::array<std::int32_t, 4>;
+  /** Of a datagram of the Internet. */
+  struct Info {
+    std::int32_t ecn;
+    std::int32_t ttl;
+    std::array<std::int32_t, 2> timestamp;
+  };
+  /** Of a message in the Unix domain. */
+  struct Sender {
+    std::int32_t pid;
+    std::int32_t uid;
+    std::int32_t gid;
+  };
 
   std::int32_t offset;
   std::int32_t size;
@@ -27,18 +39,8 @@ struct DatagramRow {
   Words localAddress;
   std::int32_t segment;
   union {
-    /** Of a datagram of the Internet. */
-    struct {
-      std::int32_t ecn;
-      std::int32_t ttl;
-      std::array<std::int32_t, 2> timestamp;
-    } info;
-    /** Of a message in the Unix domain. */
-    struct {
-      std::int32_t pid;
-      std::int32_t uid;
-      std::int32_t gid;
-    } sender;
+    Info info;
+    Sender sender;
   };
   std::int32_t firstFd;
   std::int32_t fdCount;

@@ -31,8 +31,8 @@ struct KindOption {
 };
 
 // A socket of both stacks hears of both: of IPv4 by the options of IPv4.
-constexpr KindOption kFromBirth[] = {
 #if defined(__linux__)
+constexpr auto kFromBirth = std::to_array<KindOption>({
     {Kind::udp4, IPPROTO_IP, IP_RECVERR, 1},
     {Kind::udp4, IPPROTO_IP, IP_MULTICAST_ALL, 0},
     {Kind::udp6, IPPROTO_IP, IP_RECVERR, 1},
@@ -40,8 +40,10 @@ constexpr KindOption kFromBirth[] = {
     {Kind::udp6, IPPROTO_IPV6, IPV6_RECVERR, 1},
     {Kind::udp6, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0},
     {Kind::seqpacket, SOL_SOCKET, SO_PASSCRED, 1},
+});
+#else
+constexpr std::array<KindOption, 0> kFromBirth;
 #endif
-};
 
 struct ControlOption {
   WantedControl wanted;

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <optional>
 
+#include "core/control_messages.h"
 #include "core/datagram_name.h"
 #include "core/datagram_socket.h"
 #include "core/socket.h"
@@ -31,17 +32,17 @@ namespace {
 
 /** ICMP's answer in an entry of the error queue: an errno, 0 for what is none. */
 int icmpError(msghdr& message) noexcept {
-  for (const cmsghdr* each = CMSG_FIRSTHDR(&message); each != nullptr;
-       each = CMSG_NXTHDR(&message, const_cast<cmsghdr*>(each))) {
-    const bool inet4 = each->cmsg_level == IPPROTO_IP && each->cmsg_type == IP_RECVERR;
-    const bool inet6 = each->cmsg_level == IPPROTO_IPV6 && each->cmsg_type == IPV6_RECVERR;
-    if (!inet4 && !inet6) continue;
+  int code = 0;
+  forEachControl(message, [&](const cmsghdr& each) {
+    const bool inet4 = each.cmsg_level == IPPROTO_IP && each.cmsg_type == IP_RECVERR;
+    const bool inet6 = each.cmsg_level == IPPROTO_IPV6 && each.cmsg_type == IPV6_RECVERR;
+    if (!inet4 && !inet6) return;
     sock_extended_err error{};
-    std::memcpy(&error, CMSG_DATA(each), sizeof error);
+    std::memcpy(&error, CMSG_DATA(&each), sizeof error);
     if (error.ee_origin == SO_EE_ORIGIN_ICMP || error.ee_origin == SO_EE_ORIGIN_ICMP6)
-      return static_cast<int>(error.ee_errno);
-  }
-  return 0;
+      code = static_cast<int>(error.ee_errno);
+  });
+  return code;
 }
 
 /** Takes entries of the error queue until one is ICMP's; false: there is none. */
@@ -69,7 +70,7 @@ bool takeIcmpError(int, DatagramRow&) noexcept { return false; }
 
 #endif
 
-bool takesOption(int fd, int level, int name, int value) noexcept {
+[[maybe_unused]] bool takesOption(int fd, int level, int name, int value) noexcept {
   return sys().setsockopt(fd, level, name, &value, sizeof value) == 0;
 }
 

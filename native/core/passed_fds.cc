@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/control_messages.h"
 #include "core/socket.h"
 #include "core/sys.h"
 #include "core/uninterrupted.h"
@@ -84,8 +85,9 @@ ssize_t recvWithFds(int fd, std::span<std::byte> target, std::span<int> fds,
       uninterrupted([&] { return sys().recvmsg(fd, &message, kReceiveCloseOnExec); });
   if (size < 0) return -errno;
   passed.truncated = (message.msg_flags & MSG_CTRUNC) != 0;
-  for (cmsghdr* one = CMSG_FIRSTHDR(&message); one != nullptr; one = CMSG_NXTHDR(&message, one))
-    passed.count += takeRights(*one, fds.subspan(passed.count));
+  forEachControl(message, [&](const cmsghdr& each) {
+    passed.count += takeRights(each, fds.subspan(passed.count));
+  });
   return size;
 }
 

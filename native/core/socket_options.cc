@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 
 #include <algorithm>
 
@@ -31,8 +32,12 @@ constexpr SocketOption kOptions[] = {
     {"TCP_KEEPINTVL", IPPROTO_TCP, TCP_KEEPINTVL, kInteger},
     {"TCP_MAXSEG", IPPROTO_TCP, TCP_MAXSEG, kInteger},
     {"TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, kInteger},
+    {"IP_MULTICAST_LOOP", IPPROTO_IP, IP_MULTICAST_LOOP, kInteger},
+    {"IP_MULTICAST_TTL", IPPROTO_IP, IP_MULTICAST_TTL, kInteger},
     {"IP_TOS", IPPROTO_IP, IP_TOS, kInteger},
     {"IP_TTL", IPPROTO_IP, IP_TTL, kInteger},
+    {"IPV6_MULTICAST_HOPS", IPPROTO_IPV6, IPV6_MULTICAST_HOPS, kInteger},
+    {"IPV6_MULTICAST_LOOP", IPPROTO_IPV6, IPV6_MULTICAST_LOOP, kInteger},
     {"IPV6_TCLASS", IPPROTO_IPV6, IPV6_TCLASS, kInteger},
     {"IPV6_UNICAST_HOPS", IPPROTO_IPV6, IPV6_UNICAST_HOPS, kInteger},
     {"IPV6_V6ONLY", IPPROTO_IPV6, IPV6_V6ONLY, kInteger},
@@ -45,6 +50,9 @@ constexpr SocketOption kOptions[] = {
 #if defined(SO_MARK)
     {"SO_MARK", SOL_SOCKET, SO_MARK, kInteger},
 #endif
+#if defined(SO_PASSCRED)
+    {"SO_PASSCRED", SOL_SOCKET, SO_PASSCRED, kInteger},
+#endif
 #if defined(SO_PREFER_BUSY_POLL)
     {"SO_PREFER_BUSY_POLL", SOL_SOCKET, SO_PREFER_BUSY_POLL, kInteger},
 #endif
@@ -54,8 +62,14 @@ constexpr SocketOption kOptions[] = {
 #if defined(SO_RCVBUFFORCE)
     {"SO_RCVBUFFORCE", SOL_SOCKET, SO_RCVBUFFORCE, kInteger},
 #endif
+#if defined(SO_RXQ_OVFL)
+    {"SO_RXQ_OVFL", SOL_SOCKET, SO_RXQ_OVFL, kInteger},
+#endif
 #if defined(SO_SNDBUFFORCE)
     {"SO_SNDBUFFORCE", SOL_SOCKET, SO_SNDBUFFORCE, kInteger},
+#endif
+#if defined(SO_TIMESTAMPNS)
+    {"SO_TIMESTAMPNS", SOL_SOCKET, SO_TIMESTAMPNS, kInteger},
 #endif
 #if defined(SO_ZEROCOPY)
     {"SO_ZEROCOPY", SOL_SOCKET, SO_ZEROCOPY, kInteger},
@@ -120,11 +134,41 @@ constexpr SocketOption kOptions[] = {
 #if defined(IP_MTU_DISCOVER)
     {"IP_MTU_DISCOVER", IPPROTO_IP, IP_MTU_DISCOVER, kInteger},
 #endif
+#if defined(IP_MULTICAST_ALL)
+    {"IP_MULTICAST_ALL", IPPROTO_IP, IP_MULTICAST_ALL, kInteger},
+#endif
+#if defined(IP_PKTINFO)
+    {"IP_PKTINFO", IPPROTO_IP, IP_PKTINFO, kInteger},
+#endif
+#if defined(IP_RECVERR)
+    {"IP_RECVERR", IPPROTO_IP, IP_RECVERR, kInteger},
+#endif
 #if defined(IP_TRANSPARENT)
     {"IP_TRANSPARENT", IPPROTO_IP, IP_TRANSPARENT, kInteger},
 #endif
+#if defined(IPV6_DONTFRAG)
+    {"IPV6_DONTFRAG", IPPROTO_IPV6, IPV6_DONTFRAG, kInteger},
+#endif
 #if defined(IPV6_MTU)
     {"IPV6_MTU", IPPROTO_IPV6, IPV6_MTU, kInteger},
+#endif
+#if defined(IPV6_MTU_DISCOVER)
+    {"IPV6_MTU_DISCOVER", IPPROTO_IPV6, IPV6_MTU_DISCOVER, kInteger},
+#endif
+#if defined(IPV6_MULTICAST_ALL)
+    {"IPV6_MULTICAST_ALL", IPPROTO_IPV6, IPV6_MULTICAST_ALL, kInteger},
+#endif
+#if defined(IPV6_RECVERR)
+    {"IPV6_RECVERR", IPPROTO_IPV6, IPV6_RECVERR, kInteger},
+#endif
+#if defined(UDP_CORK)
+    {"UDP_CORK", IPPROTO_UDP, UDP_CORK, kInteger},
+#endif
+#if defined(UDP_GRO)
+    {"UDP_GRO", IPPROTO_UDP, UDP_GRO, kInteger},
+#endif
+#if defined(UDP_SEGMENT)
+    {"UDP_SEGMENT", IPPROTO_UDP, UDP_SEGMENT, kInteger},
 #endif
 };
 
