@@ -18,10 +18,11 @@ import { resolve } from '../stream/resolve.ts';
 import { setOption } from '../stream/socket-options.ts';
 import { DatagramBatch, textAt } from './datagram-batch.ts';
 import { type MessageOptions, type MessageSettings, messageSettings } from './message-options.ts';
-import { checkData, MessageSocket } from './message-socket.ts';
+import { MessageSocket } from './message-socket.ts';
 import { adoptSocket, isConnected, openSocket, setBufferSizes } from './open-socket.ts';
 import { SegmentedSends } from './segmented-sends.ts';
 import type { SendQueue } from './send-queue.ts';
+import { checkData } from './sending-socket.ts';
 
 /** What a UDP socket may be told. */
 export interface DatagramOptions extends MessageOptions {
@@ -292,10 +293,10 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
   }
 
   protected override pendingError(errno: number): SystemError {
-    const { rows } = this.datagrams;
-    if (rows.get(0, ROW.FAMILY) === 0) return super.pendingError(errno);
-    const address = textAt(rows, 0, ROW.ADDRESS, ROW.SCOPE);
-    return new SystemError(errno, 'send', { address, port: rows.get(0, ROW.PORT) });
+    const { errors } = this.datagrams;
+    if (errors.get(0, ROW.FAMILY) === 0) return super.pendingError(errno);
+    const address = textAt(errors, 0, ROW.ADDRESS, ROW.SCOPE);
+    return new SystemError(errno, 'send', { address, port: errors.get(0, ROW.PORT) });
   }
 
   #room(data: string | Uint8Array, words: Int32Array | null, port: number | undefined): SendQueue | null {

@@ -40,6 +40,8 @@ export class LoopDatagrams implements LoopPart {
   readonly handlers: HandlerTable;
   /** What the last receive has left. */
   readonly rows: DatagramRows = new DatagramRows(MAX_BATCH);
+  /** Where errors are taken. */
+  readonly errors: DatagramRows = new DatagramRows(1);
   readonly names: Uint8Array = new Uint8Array(MAX_BATCH * NAME_SIZE);
   #slab: Buffer<ArrayBuffer> = Buffer.allocUnsafeSlow(0);
   /** Views of the slab, each at the slot of its row: traffic of one size makes no new ones. */

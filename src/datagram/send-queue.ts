@@ -58,7 +58,7 @@ export class SendQueue {
   }
 
   /** Has `fds`, which are ours from now on, go with `row`. */
-  addFds(row: number, fds: Int32Array): void {
+  addFds(row: number, fds: readonly number[]): void {
     const needed = this.#fdsEnd + fds.length;
     const before = this.fds;
     if (before === undefined || before.length < needed) {

@@ -6,12 +6,14 @@ import { addon, closeStream, shutdownStream } from '../native.ts';
 import { FLAG, ROW, WANT } from '../native-datagrams.ts';
 import { explain } from '../native-error.ts';
 import type { OwnedFd } from '../owned-fd.ts';
+import type { PassedFd } from '../passed-fds.ts';
 import type { Chunk } from '../stream/read-buffer.ts';
 import { checkSocketPath } from '../stream/socket-file.ts';
 import { checkWait, waitFor } from '../stream/wait.ts';
 import { type MessageOptions, messageSettings } from './message-options.ts';
-import { checkData, MessageSocket } from './message-socket.ts';
+import { MessageSocket } from './message-socket.ts';
 import { adoptSocket, openSocket, setBufferSizes } from './open-socket.ts';
+import { checkData } from './sending-socket.ts';
 import { type PeerCredentials, UnixMessageBatch } from './unix-batch.ts';
 
 /** What a seqpacket socket may be told. */
@@ -170,7 +172,7 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
   }
 
   /** Sends descriptors with a message (SCM_RIGHTS): they are duplicated, and yours again on return. */
-  sendFds(fds: readonly (number | OwnedFd)[], data: string | Uint8Array): Promise<void> {
+  sendFds(fds: readonly PassedFd[], data: string | Uint8Array): Promise<void> {
     checkData(data);
     this.#checkNotEnded();
     if (this.closed) return this.refusal();

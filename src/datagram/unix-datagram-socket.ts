@@ -6,13 +6,15 @@ import { addon } from '../native.ts';
 import { NAME_SIZE, ROW, WANT } from '../native-datagrams.ts';
 import { explain } from '../native-error.ts';
 import type { OwnedFd } from '../owned-fd.ts';
+import type { PassedFd } from '../passed-fds.ts';
 import type { Chunk } from '../stream/read-buffer.ts';
 import { checkSocketPath, isAbstract, NO_MODE, SocketFile } from '../stream/socket-file.ts';
 import type { Origin } from './message-batch.ts';
 import { type MessageOptions, messageSettings } from './message-options.ts';
-import { checkData, MessageSocket } from './message-socket.ts';
+import { MessageSocket } from './message-socket.ts';
 import { adoptSocket, isConnected, openSocket, setBufferSizes } from './open-socket.ts';
 import type { SendQueue } from './send-queue.ts';
+import { checkData } from './sending-socket.ts';
 import { type PeerCredentials, UnixDatagramBatch } from './unix-batch.ts';
 
 /** What a Unix datagram socket may be told. */
@@ -149,7 +151,7 @@ export class UnixDatagramSocket extends MessageSocket<UnixDatagramBatch, UnixDat
   }
 
   /** Sends descriptors with a datagram (SCM_RIGHTS): they are duplicated, and yours again on return. */
-  sendFds(fds: readonly (number | OwnedFd)[], data: string | Uint8Array, path?: string): Promise<void> {
+  sendFds(fds: readonly PassedFd[], data: string | Uint8Array, path?: string): Promise<void> {
     checkData(data);
     const name = this.#nameOf(path, '');
     if (this.closed) return this.refusal();
