@@ -8,6 +8,9 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "message_batch.h"
+#include "message_window.h"
+
 namespace ioloop::bench {
 namespace {
 
@@ -33,6 +36,15 @@ Options startGenerator(int argc, char** argv) {
   if (options->cpu >= 0) pinTo(options->cpu);
   raiseDescriptorLimit();
   return *options;
+}
+
+Options startMessageGenerator(int argc, char** argv) {
+  const Options options = startGenerator(argc, argv);
+  if (options.size >= MessageWindow::kLeastSize && options.pipeline <= MessageBatch::kMost)
+    return options;
+  std::fprintf(stderr, "%s: --size is from %zu up, --pipeline up to %zu\n",
+               program_invocation_short_name, MessageWindow::kLeastSize, MessageBatch::kMost);
+  std::exit(2);
 }
 
 void fail(const char* reason) {

@@ -10,6 +10,9 @@ namespace ioloop::bench {
  */
 Options startGenerator(int argc, char** argv);
 
+/** The same for those that send messages, which have a least size and a most in flight. */
+Options startMessageGenerator(int argc, char** argv);
+
 /** Ends the process with status 1 and says why, errno included where it is set. */
 [[noreturn]] void fail(const char* reason);
 

@@ -5,36 +5,25 @@
 // which the server gave every answer.
 
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cinttypes>
 #include <cstdio>
 #include <deque>
 
 #include "connection.h"
 #include "generator.h"
-#include "measurement.h"
+#include "meter.h"
 
 namespace ioloop::bench {
 namespace {
 
-/** Everything that is read at both ends of the counted interval. */
-struct Reading {
-  SteadyTime time;
-  std::chrono::nanoseconds generatorCpu{0};
-  std::chrono::nanoseconds serverCpu{0};
-  CpuSplit serverSplit;
-};
-
 class Load {
  public:
-  explicit Load(const Options& options) : options_(options), set_(::epoll_create1(EPOLL_CLOEXEC)) {
+  explicit Load(const Options& options)
+      : options_(options), set_(::epoll_create1(EPOLL_CLOEXEC)), meter_(options.serverPid) {
     if (!set_) fail("epoll_create1");
-    if (options.serverPid != 0) serverClock_ = CpuClock::of(options.serverPid);
-    if (options.serverPid != 0 && !serverClock_) fail("no process has that --server-pid");
     for (std::size_t i = 0; i < options.connections + options.idle; ++i) {
       const std::uint64_t seed = options.seed + i * 0x1'0000'0001U;
       connections_.emplace_back(*options.target, options.protocol->create(options.size, seed),
@@ -48,9 +37,9 @@ class Load {
       check(connections_[i].start(set_.get(), i));
     runPhase(options_.warmUp);
     latencies_.clear();
-    const Reading before = read();
+    const Reading before = meter_.read();
     const std::uint64_t operations = runPhase(options_.counted);
-    const Reading after = read();
+    const Reading after = meter_.read();
     touchIdle();
     print(operations, before, after);
   }
@@ -88,53 +77,19 @@ class Load {
     }
   }
 
-  Reading read() const {
-    Reading reading;
-    reading.time = std::chrono::steady_clock::now();
-    reading.generatorCpu = CpuClock::own().now().value_or(std::chrono::nanoseconds{0});
-    if (!serverClock_) return reading;
-    const auto serverCpu = serverClock_->now();
-    const auto serverSplit = CpuSplit::of(options_.serverPid);
-    if (!serverCpu || !serverSplit) fail("the server process has ended");
-    reading.serverCpu = *serverCpu;
-    reading.serverSplit = *serverSplit;
-    return reading;
-  }
-
   void print(std::uint64_t operations, const Reading& before, const Reading& after) const {
-    using Microseconds = std::chrono::duration<double, std::micro>;
-    const double seconds = std::chrono::duration<double>(after.time - before.time).count();
-    const auto count = static_cast<double>(operations);
     std::printf(
-        "{\"protocol\":\"%.*s\",\"connections\":%zu,\"idle\":%zu,\"size\":%zu,"
-        "\"pipeline\":%zu,\"operations\":%" PRIu64 ",\"seconds\":%.6f,",
+        "{\"protocol\":\"%.*s\",\"connections\":%zu,\"idle\":%zu,\"size\":%zu,\"pipeline\":%zu,",
         static_cast<int>(options_.protocol->name.size()), options_.protocol->name.data(),
-        options_.connections, options_.idle, options_.size, options_.pipeline, operations, seconds);
-    if (serverClock_) {
-      const double cpuUs = Microseconds(after.serverCpu - before.serverCpu).count();
-      const double tickUs = 1e6 / static_cast<double>(::sysconf(_SC_CLK_TCK));
-      const auto ticks = [&](std::uint64_t from, std::uint64_t to) {
-        return static_cast<double>(to - from) * tickUs;
-      };
-      std::printf(
-          "\"serverCpuUs\":%.3f,\"serverUserUs\":%.0f,\"serverSystemUs\":%.0f,"
-          "\"cpuUsPerOp\":%.5f,\"serverCpu\":%.4f,",
-          cpuUs, ticks(before.serverSplit.userTicks, after.serverSplit.userTicks),
-          ticks(before.serverSplit.systemTicks, after.serverSplit.systemTicks), cpuUs / count,
-          cpuUs / 1e6 / seconds);
-    }
-    const double ownUs = Microseconds(after.generatorCpu - before.generatorCpu).count();
-    std::printf(
-        "\"generatorCpu\":%.4f,\"opsPerSecond\":%.1f,\"latencyUs\":{\"p50\":%.3f,"
-        "\"p90\":%.3f,\"p99\":%.3f,\"p99.9\":%.3f,\"max\":%.3f}}\n",
-        ownUs / 1e6 / seconds, count / seconds, latencies_.percentileUs(0.5),
-        latencies_.percentileUs(0.9), latencies_.percentileUs(0.99), latencies_.percentileUs(0.999),
-        latencies_.maxUs());
+        options_.connections, options_.idle, options_.size, options_.pipeline);
+    meter_.print(operations, before, after);
+    printLatencies(latencies_);
+    std::puts("}");
   }
 
   const Options& options_;
   UniqueFd set_;
-  std::optional<CpuClock> serverClock_;
+  Meter meter_;
   std::deque<Connection> connections_;  // active ones first, then idle ones
   std::array<epoll_event, 256> events_{};
   Histogram latencies_;

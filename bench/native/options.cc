@@ -14,13 +14,14 @@
 namespace ioloop::bench {
 namespace {
 
-constexpr const char* kUsage = R"(usage: ioloop-load|burst|hold|drip [options] TARGET
+constexpr const char* kUsage = R"(usage: ioloop-load|burst|hold|drip|messages|flood [options] TARGET
   TARGET                    127.0.0.1:8000, [::1]:8000, /a/path or @an-abstract-name
   --protocol NAME           echo (default), lines, accept
+  --type NAME               of messages: datagram (default), seqpacket
   --connections N           active connections (50)
   --idle M                  further connections that prove alive before and after, else idle (0)
   --size BYTES              of a message; of a line with its line feed (64)
-  --pipeline K              requests in flight on a connection (1)
+  --pipeline K              requests in flight on a connection; flood: messages of a send (1)
   --warmup SECONDS          not counted (0.5)      --warmup-operations N   instead
   --seconds SECONDS         counted (3)            --operations N          instead
   --server-pid PID          read that process's CPU time over the counted interval
@@ -30,6 +31,7 @@ constexpr const char* kUsage = R"(usage: ioloop-load|burst|hold|drip [options] T
 
 enum Option : int {
   kProtocol = 256,
+  kType,
   kConnections,
   kIdle,
   kSize,
@@ -45,6 +47,7 @@ enum Option : int {
 
 constexpr std::array kLongOptions{
     option{"protocol", required_argument, nullptr, kProtocol},
+    option{"type", required_argument, nullptr, kType},
     option{"connections", required_argument, nullptr, kConnections},
     option{"idle", required_argument, nullptr, kIdle},
     option{"size", required_argument, nullptr, kSize},
@@ -84,11 +87,18 @@ const ProtocolRow* findProtocol(std::string_view name) noexcept {
   return nullptr;
 }
 
+bool readType(std::string_view name, int& type) noexcept {
+  type = name == "seqpacket" ? SOCK_SEQPACKET : SOCK_DGRAM;
+  return name == "seqpacket" || name == "datagram";
+}
+
 bool take(Options& options, int name, const char* value) {
   switch (name) {
     case kProtocol:
       options.protocol = findProtocol(value);
       return options.protocol != nullptr;
+    case kType:
+      return readType(value, options.type);
     case kConnections:
       return readNumber<std::size_t>(value, 1, options.connections);
     case kIdle:

@@ -19,6 +19,7 @@ struct Extent {
 struct Options {
   std::optional<Target> target;
   const ProtocolRow* protocol = nullptr;
+  int type = SOCK_DGRAM;  // of sockets that keep message borders
   std::size_t connections = 50;
   std::size_t idle = 0;
   std::size_t size = 64;

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "raw_server.h"
+#include "raw_socket.h"
 
 namespace ioloop::bench {
 namespace {
@@ -58,7 +59,7 @@ class LineServer final : public RawServer {
 
 int main(int argc, char** argv) {
   using namespace ioloop::bench;
-  static LineServer server(portArgument(argc, argv));
+  static LineServer server(listenTcp(portArgument(argc, argv)));
   server.run();
   return 0;
 }

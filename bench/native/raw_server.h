@@ -17,13 +17,13 @@ namespace ioloop::bench {
  */
 class RawServer {
  public:
-  /** Listens on 127.0.0.1; port 0 is any free one. Ends the process when it cannot. */
-  explicit RawServer(std::uint16_t port);
+  /** Serves what `listener` accepts. Ends the process when it cannot. */
+  explicit RawServer(int listener);
   virtual ~RawServer() = default;
   RawServer(const RawServer&) = delete;
   RawServer& operator=(const RawServer&) = delete;
 
-  /** Serves until SIGTERM or SIGINT. */
+  /** Prints where it listens and serves until SIGTERM or SIGINT. */
   void run();
 
  protected:

@@ -80,6 +80,20 @@ Result<UniqueFd> Target::open(std::size_t index, int flags) const noexcept {
   return fd;
 }
 
+Result<UniqueFd> Target::connectMessages(int type) const noexcept {
+  UniqueFd fd(::socket(address_.ss_family, type | SOCK_CLOEXEC, 0));
+  if (!fd) return lastError("socket");
+  // A family without a name has the kernel choose one: unix(7), autobind.
+  const sa_family_t unnamed = AF_UNIX;
+  if (address_.ss_family == AF_UNIX && type == SOCK_DGRAM &&
+      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&unnamed), sizeof unnamed) < 0)
+    return lastError("bind");
+  sockaddr_storage address = address_;
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), size_) < 0)
+    return lastError("connect");
+  return fd;
+}
+
 Status Target::bindSource(int fd, std::size_t index) const noexcept {
   sockaddr_in server{};
   std::memcpy(&server, &address_, sizeof server);

@@ -27,6 +27,15 @@ class Target {
     return open(index, SOCK_NONBLOCK);
   }
 
+  /**
+   * Connects a socket of a type that keeps message borders, blocking. A Unix datagram socket gets a
+   * name of its own, or nobody could answer it.
+   */
+  Result<UniqueFd> connectMessages(int type) const noexcept;
+
+  /** Whether messages to it may get lost: not in the Unix domain (unix(7)). */
+  bool mayLose() const noexcept { return address_.ss_family != AF_UNIX; }
+
  private:
   Result<UniqueFd> open(std::size_t index, int flags) const noexcept;
   static std::optional<Target> parseUnix(std::string_view path) noexcept;
