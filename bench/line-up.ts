@@ -24,6 +24,7 @@ export interface IoloopServer {
 export interface LineUp {
   /** The limit, in C++. */
   readonly raw: string;
+  readonly rawArgs?: readonly string[];
   readonly ioloop: readonly IoloopServer[];
   /** Files of bench/peers, by whom they are written for. */
   readonly peers: Readonly<Partial<Record<Peer, string>>>;
@@ -36,7 +37,7 @@ export interface FoundServers {
   readonly notes: readonly string[];
 }
 
-type Peer = 'node-net' | 'bun' | 'uvloop' | 'tornado' | 'twisted';
+type Peer = 'node-net' | 'node-dgram' | 'bun' | 'uvloop' | 'tornado' | 'twisted' | 'python';
 
 /** Echo by handlers and descriptors. */
 export const handlerEcho: IoloopServer = { name: 'ioloop', file: 'servers/handler-echo.ts', args: [] };
@@ -95,7 +96,7 @@ const maxConnectionsOnSelect = 950;
 
 /** Those of `lineUp` that run on this machine, the limit first. */
 export function findServers(lineUp: LineUp, backends: readonly string[]): FoundServers {
-  const limit: Command = { program: lineUp.raw, args: [] };
+  const limit: Command = { program: lineUp.raw, args: lineUp.rawArgs ?? [] };
   const servers: BenchServer[] = [
     { name: 'raw-epoll', runtime: 'native', command: limit, maxConnections: Infinity },
   ];
@@ -128,10 +129,11 @@ export function thatHold(connections: number, found: FoundServers): FoundServers
 }
 
 function findPeer(name: string, file: string): BenchServer | undefined {
-  if (name === 'node-net') {
+  if (name.startsWith('node-')) {
     return { name, runtime: 'node', command: serverProgram(`peers/${file}`), maxConnections: Infinity };
   }
-  const program = name === 'bun' ? findBun() : findPythonWith(name);
+  // Sockets of Python's own are there wherever it is.
+  const program = name === 'bun' ? findBun() : findPythonWith(name === 'python' ? 'socket' : name);
   if (program === undefined) return undefined;
   const command: Command = { program, args: [`bench/peers/${file}`] };
   return { name, runtime: name === 'bun' ? 'bun' : 'python', command, maxConnections: Infinity };

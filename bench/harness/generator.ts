@@ -16,7 +16,7 @@ export function generatorCommand(
   const pinning = canPin ? [`--cpu=${core}`] : [];
   return {
     program,
-    args: [...args, `--server-pid=${server.pid}`, ...pinning, `127.0.0.1:${server.port}`],
+    args: [...args, `--server-pid=${server.pid}`, ...pinning, server.target],
   };
 }
 

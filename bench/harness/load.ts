@@ -53,17 +53,18 @@ export const loadMetrics: readonly Metric[] = [
 ];
 
 /** What the load generator does to a server. */
-export interface Load extends Pick<BenchOptions, 'idle' | 'size' | 'seconds' | 'warmUpSeconds'> {
+export interface Load extends Pick<BenchOptions, 'idle' | 'seconds' | 'warmUpSeconds'> {
   /** A name that `ioloop-load --protocol` knows. */
   readonly protocol: 'echo' | 'lines' | 'accept';
   readonly connections: number;
+  readonly size: number;
   readonly pipeline: number;
 }
 
-/** The load that `options` ask for: on 50 connections, and with one request in flight on each, by default. */
+/** The load that `options` ask for: 64 bytes on 50 connections, one request in flight on each, by default. */
 export function loadOf(options: BenchOptions, protocol: Load['protocol'], pipeline = 1): Load {
-  const { connections = 50 } = options;
-  return { ...options, protocol, connections, pipeline: options.pipeline ?? pipeline };
+  const { connections = 50, size = 64 } = options;
+  return { ...options, protocol, connections, size, pipeline: options.pipeline ?? pipeline };
 }
 
 /** What an operation is, by protocol. */
@@ -105,21 +106,28 @@ async function runLoad(programs: NativePrograms, server: Server, load: Load): Pr
     `--seconds=${load.seconds}`,
   ];
   const figures = await runGenerator(programs.load, server, args);
-  const latency = mapAt(figures, 'latencyUs');
-  return {
-    operations: numberAt(figures, 'operations'),
-    seconds: numberAt(figures, 'seconds'),
-    serverCpuUs: numberAt(figures, 'serverCpuUs'),
-    serverUserUs: numberAt(figures, 'serverUserUs'),
-    serverSystemUs: numberAt(figures, 'serverSystemUs'),
-    cpuUsPerOp: numberAt(figures, 'cpuUsPerOp'),
-    opsPerSecond: numberAt(figures, 'opsPerSecond'),
-    serverCpu: numberAt(figures, 'serverCpu'),
-    generatorCpu: numberAt(figures, 'generatorCpu'),
-    p50Us: numberAt(latency, 'p50'),
-    p90Us: numberAt(latency, 'p90'),
-    p99Us: numberAt(latency, 'p99'),
-    'p99.9Us': numberAt(latency, 'p99.9'),
-    maxUs: numberAt(latency, 'max'),
-  };
+  return { ...readInterval(figures), ...readLatencies(figures) };
 }
+
+/** What a generator says of its counted interval. */
+export function readInterval(figures: ReadonlyMap<string, unknown>): Sample {
+  return Object.fromEntries(intervalKeys.map((key) => [key, numberAt(figures, key)]));
+}
+
+/** How long answers took, where a generator says so. */
+export function readLatencies(figures: ReadonlyMap<string, unknown>): Sample {
+  const latency = mapAt(figures, 'latencyUs');
+  return Object.fromEntries([...latency.keys()].map((share) => [`${share}Us`, numberAt(latency, share)]));
+}
+
+const intervalKeys = [
+  'operations',
+  'seconds',
+  'serverCpuUs',
+  'serverUserUs',
+  'serverSystemUs',
+  'cpuUsPerOp',
+  'opsPerSecond',
+  'serverCpu',
+  'generatorCpu',
+];

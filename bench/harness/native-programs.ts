@@ -9,8 +9,12 @@ const programs = {
   burst: pathOf('ioloop-burst'),
   hold: pathOf('ioloop-hold'),
   drip: pathOf('ioloop-drip'),
+  messages: pathOf('ioloop-messages'),
+  flood: pathOf('ioloop-flood'),
   rawEcho: pathOf('ioloop-raw-echo'),
   rawLines: pathOf('ioloop-raw-lines'),
+  rawDatagramEcho: pathOf('ioloop-raw-datagram-echo'),
+  rawDatagramCount: pathOf('ioloop-raw-datagram-count'),
   rawWake: pathOf('ioloop-raw-wake'),
 } as const;
 

@@ -12,10 +12,12 @@ export interface BenchOptions {
   readonly warmUpSeconds: number;
   /** Undefined: as many as the question asks with. */
   readonly connections: number | undefined;
-  /** Bytes of a message. */
-  readonly size: number;
+  /** Bytes of a message. Undefined: as many as the question asks with. */
+  readonly size: number | undefined;
   /** Requests in flight on a connection. Undefined: as many as the question asks with. */
   readonly pipeline: number | undefined;
+  /** Datagrams in flight, or of one send, up to 64. Undefined: 64. */
+  readonly batch: number | undefined;
   /** Further connections that stay idle; 0: the question without them. */
   readonly idle: number;
   /** Backends of ioloop; empty: those of this system that the question is about. */
@@ -32,10 +34,11 @@ export const usage = `options:
   --rounds N        counted rounds, contenders in turn within each (5)
   --seconds S       counted seconds of one measurement (3)
   --connections N   connections (50; burst: 10,000; memory: 19,000)
-  --size BYTES      of a message (64)
+  --size BYTES      of a message (64; udp-echo, udp-receive: 64, then 1,200)
   --pipeline K      requests in flight on a connection (1; lines: 16)
+  --batch N         udp-echo: datagrams in flight; udp-receive: datagrams of one send (64, the most)
   --idle M          further idle connections, beside a measurement without them (0)
-  --backend A,B     backends of ioloop (all; lines, memory, drip, context: the best one)
+  --backend A,B     backends of ioloop (all; lines, memory, drip, context and those of messages: the best one)
   --only A,B        contenders; the first one that is left is the reference (all)
   --quick           a smoke run of seconds, for CI: its figures mean nothing
   --json FILE       write every sample there`;
@@ -52,8 +55,9 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions {
       rounds: { type: 'string' },
       seconds: { type: 'string' },
       connections: { type: 'string' },
-      size: { type: 'string', default: '64' },
+      size: { type: 'string' },
       pipeline: { type: 'string' },
+      batch: { type: 'string' },
       idle: { type: 'string', default: '0' },
       backend: { type: 'string', default: '' },
       only: { type: 'string', default: '' },
@@ -68,8 +72,9 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions {
     seconds: positive('seconds', values.seconds ?? (quick ? '0.2' : '3')),
     warmUpSeconds: quick ? 0.1 : 0.5,
     connections: values.connections === undefined ? undefined : whole('connections', values.connections, 1),
-    size: whole('size', values.size, 1),
+    size: values.size === undefined ? undefined : whole('size', values.size, 1),
     pipeline: values.pipeline === undefined ? undefined : whole('pipeline', values.pipeline, 1),
+    batch: values.batch === undefined ? undefined : whole('batch', values.batch, 1, 64),
     idle: whole('idle', values.idle, 0),
     backends: names(values.backend),
     only: names(values.only),
@@ -82,10 +87,11 @@ function names(list: string): readonly string[] {
   return list.split(',').filter((name) => name !== '');
 }
 
-function whole(option: string, text: string, least: number): number {
+function whole(option: string, text: string, least: number, most = Infinity): number {
   const value = Number(text);
-  if (text !== '' && Number.isSafeInteger(value) && value >= least) return value;
-  throw new TypeError(`--${option} is a whole number from ${least} up, not '${text}'`);
+  if (text !== '' && Number.isSafeInteger(value) && value >= least && value <= most) return value;
+  const range = most === Infinity ? `${least} up` : `${least} to ${most}`;
+  throw new TypeError(`--${option} is a whole number from ${range}, not '${text}'`);
 }
 
 function positive(option: string, text: string): number {

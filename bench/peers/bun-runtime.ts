@@ -22,10 +22,21 @@ export interface BunSink {
   flush(): Uint8Array;
 }
 
+export interface BunUdpSocket {
+  readonly port: number;
+  /** False: the kernel has no room, and the datagram was not sent. */
+  send(data: Uint8Array | string, port: number, address: string): boolean;
+}
+
+export interface BunUdpHandlers {
+  data(socket: BunUdpSocket, data: Buffer, port: number, address: string): void;
+}
+
 /** The global `Bun`. */
 export interface BunRuntime {
   listen<Data>(options: { hostname: string; port: number; socket: BunHandlers<Data> }): {
     readonly port: number;
   };
+  udpSocket(options: { hostname: string; port: number; socket: BunUdpHandlers }): Promise<BunUdpSocket>;
   readonly ArrayBufferSink: new () => BunSink;
 }

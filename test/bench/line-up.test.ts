@@ -26,6 +26,11 @@ suite('the line-up of a bench', (test) => {
     assert.equal(found.servers[2]?.command.args.slice(-2), ['epoll', 'ondata']);
   });
 
+  test('tells the limit how it is asked', () => {
+    const { servers } = findServers({ ...lineUp, rawArgs: ['unix'] }, []);
+    assert.equal(servers[0]?.command, { program: '/limit', args: ['unix'] });
+  });
+
   test('leaves out what cannot hold so many connections, and says so', () => {
     const { servers, notes } = thatHold(10_000, found);
     assert.equal(namesOf(servers), ['raw-epoll', 'ioloop-epoll', 'ioloop-stream-ondata-epoll', 'node-net']);

@@ -14,7 +14,14 @@ suite('the options of a bench', (test) => {
     assert.equal([load.connections, load.pipeline], [7, 1]);
   });
 
-  for (const wrong of ['--pipeline=0', '--connections=some', '--connections=', '--seconds=0', '--size=1.5']) {
+  for (const wrong of [
+    '--pipeline=0',
+    '--connections=some',
+    '--connections=',
+    '--seconds=0',
+    '--size=1.5',
+    '--batch=65',
+  ]) {
     test(`refuse ${wrong} by name`, () => {
       const name = wrong.slice(0, wrong.indexOf('='));
       assert.throws(
@@ -23,6 +30,13 @@ suite('the options of a bench', (test) => {
       );
     });
   }
+
+  test('leave the sizes and the batch of messages to the question, too', () => {
+    const asked = parseBenchOptions(['--size=1', '--batch=64']);
+    assert.equal([asked.size, asked.batch], [1, 64]);
+    const { size, batch } = parseBenchOptions([]);
+    assert.equal([size, batch], [undefined, undefined]);
+  });
 
   test('refuse one that does not exist', () => {
     assert.throws(() => parseBenchOptions(['--protocol=echo']), /--protocol/);
