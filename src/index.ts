@@ -1,5 +1,6 @@
 export type { Address, InetAddress, UnixAddress } from './address.ts';
 export type { BackendName } from './backend.ts';
+export { type Capabilities, capabilities } from './capabilities.ts';
 export type { DatagramBatch, DatagramInfo } from './datagram/datagram-batch.ts';
 export {
   type Datagram,

@@ -259,11 +259,13 @@ export abstract class SendingSocket extends SocketCore {
   #allSent(): void {
     const queue = this.#queue;
     this.#queue = null;
-    this.#isBlocked = false;
     this.#retryMs = FIRST_RETRY_MS;
     if (queue !== null) this.datagrams.returnQueue(queue);
     if (this.#flushed.length > 0) for (const flushed of this.#flushed.splice(0)) flushed.resolve();
-    this.countReference();
+    if (this.#isBlocked) {
+      this.#isBlocked = false;
+      this.watch();
+    }
     if (this.ending !== null && this.fd >= 0) this.dispose(null);
   }
 
@@ -330,8 +332,7 @@ export abstract class SendingSocket extends SocketCore {
     this.#retry?.cancel();
     this.#retry = this.loop.callLater(this.#retryMs, () => {
       this.#retry = null;
-      this.#isBlocked = false;
-      this.#transmit();
+      this.unblock();
     });
     this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS);
     this.countReference();
