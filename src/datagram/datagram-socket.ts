@@ -17,6 +17,7 @@ import type { Chunk } from '../stream/read-buffer.ts';
 import { resolve } from '../stream/resolve.ts';
 import { setOption } from '../stream/socket-options.ts';
 import { DatagramBatch, textAt } from './datagram-batch.ts';
+import type { Origin } from './message-batch.ts';
 import { type MessageOptions, type MessageSettings, messageSettings } from './message-options.ts';
 import { MessageSocket } from './message-socket.ts';
 import { adoptSocket, isConnected, openSocket, setBufferSizes } from './open-socket.ts';
@@ -279,6 +280,11 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
   }
 
   protected override discard(): void {}
+
+  protected override addressReply(queue: SendQueue, row: number, origin: Origin): void {
+    // A connected socket takes no destination on every system: connect(2) of macOS.
+    if (!this.#isConnected) super.addressReply(queue, row, origin);
+  }
 
   protected override get isBlockedUnseen(): boolean {
     return false;

@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer';
+import { IOLoopError } from '../errors.ts';
 import type { HandlerTable } from '../handler.ts';
 import type { IOLoop } from '../ioloop.ts';
 import type { LoopPart } from '../loop-part.ts';
@@ -122,10 +123,22 @@ export class LoopDatagrams implements LoopPart {
       this.#viewedSlot = slot;
     }
     const known = this.#views[row];
-    if (known !== undefined && known.byteLength === length && known.byteLength > 0) return known;
-    const view = this.#slab.subarray(row * slot, row * slot + length);
+    if (known !== undefined && known.byteLength === length && length > 0) return known;
+    const view = this.part(row * slot, length);
     this.#views[row] = view;
     return view;
+  }
+
+  /** Bytes that were received. @throws `ERR_IOLOOP_INVALID_STATE`: they were transferred. */
+  part(start: number, length: number): Buffer {
+    const view = this.received.subarray(start, start + length);
+    if (view.length === length) return view;
+    throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the memory of the batch was transferred');
+  }
+
+  /** Where the last batch was received; without bytes, when it was transferred since. */
+  get received(): Buffer<ArrayBuffer> {
+    return this.#slab;
   }
 
   /** Where descriptors go that come along. */

@@ -51,8 +51,7 @@ export abstract class MessageBatch {
     const size = Math.min(this.rows.get(row, ROW.SIZE), maxPacketSize);
     const place = this.#places?.[i];
     if (place === undefined) return datagrams.view(row, maxPacketSize, size);
-    const start = row * slotSize(maxPacketSize) + place[1];
-    return datagrams.slab(maxPacketSize, 1).subarray(start, start + this.#sizeAt(place));
+    return datagrams.part(row * slotSize(maxPacketSize) + place[1], this.#sizeAt(place));
   }
 
   /** Whether message `i` was longer than `maxPacketSize`, and its end is lost. */

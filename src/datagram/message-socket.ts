@@ -176,10 +176,6 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
     return (this.#wantsMore ? Interest.READ : 0) | (this.waitsToWrite ? Interest.WRITE : 0);
   }
 
-  protected override get slab(): Uint8Array {
-    return this.datagrams.slab(this.maxPacketSize, this.#batch);
-  }
-
   protected override drop(error: Error | null): void {
     this.#listener = null;
     super.drop(error);
@@ -261,7 +257,8 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
     const fds = this.#takesFds ? datagrams.fds : undefined;
     const slot = slotSize(this.maxPacketSize);
     for (let receives = 0; receives < MAX_RECEIVES && this.#wantsMore; receives++) {
-      const count = receiveDatagrams(this.fd, this.slab, slot, this.#rows, datagrams.names, fds);
+      const slab = datagrams.slab(this.maxPacketSize, this.#batch);
+      const count = receiveDatagrams(this.fd, slab, slot, this.#rows, datagrams.names, fds);
       if (count === EAGAIN) return;
       if (count < 0) {
         this.#failed(count);

@@ -45,9 +45,6 @@ export abstract class SendingSocket extends SocketCore {
   /** Whether a full destination is one that readiness does not tell of: then it is tried again in time. */
   protected abstract get isBlockedUnseen(): boolean;
 
-  /** Where batches were received. */
-  protected abstract get slab(): Uint8Array;
-
   /** Sends rows of the queue, from its first on: how many were taken, or -errno. */
   protected sendRows(queue: SendQueue): number {
     return sendDatagrams(this.fd, queue.data, queue.rows.words, queue.first, queue.length, queue.fds);
@@ -223,7 +220,8 @@ export abstract class SendingSocket extends SocketCore {
     const rows = batch.plainRows;
     // A name in the Unix domain stands elsewhere in what is sent.
     if (rows === null || this.#queue !== null || rows.get(0, ROW.FAMILY) === 1) return 0;
-    return Math.max(0, sendDatagrams(this.fd, this.slab, rows.words, 0, batch.length, undefined));
+    const { received } = this.datagrams;
+    return Math.max(0, sendDatagrams(this.fd, received, rows.words, 0, batch.length, undefined));
   }
 
   /** The answer to a send that found the queue full, or the socket closed. */

@@ -7,14 +7,15 @@ import { FLAG, ROW, WANT } from '../native-datagrams.ts';
 import { explain } from '../native-error.ts';
 import type { OwnedFd } from '../owned-fd.ts';
 import type { PassedFd } from '../passed-fds.ts';
+import type { PeerCredentials } from '../peer-credentials.ts';
 import type { Chunk } from '../stream/read-buffer.ts';
 import { checkSocketPath } from '../stream/socket-file.ts';
 import { checkWait, waitFor } from '../stream/wait.ts';
-import { type MessageOptions, messageSettings } from './message-options.ts';
+import { type MessageOptions, type MessageSettings, messageSettings } from './message-options.ts';
 import { MessageSocket } from './message-socket.ts';
 import { adoptSocket, openSocket, setBufferSizes } from './open-socket.ts';
 import { checkData } from './sending-socket.ts';
-import { type PeerCredentials, UnixMessageBatch } from './unix-batch.ts';
+import { UnixMessageBatch } from './unix-batch.ts';
 
 /** What a seqpacket socket may be told. */
 export interface SeqpacketOptions extends MessageOptions {
@@ -62,9 +63,8 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
     const settings = messageSettings(options);
     checkBoolean(options?.receiveFds, 'options.receiveFds');
     checkBoolean(options?.allowHalfOpen, 'options.allowHalfOpen');
-    super(fd, settings, options?.receiveFds === true);
+    super(prepared(fd, settings), settings, options?.receiveFds === true);
     this.#allowHalfOpen = options?.allowHalfOpen === true;
-    setUp(fd, options);
   }
 
   /**
@@ -282,9 +282,11 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
 
 const NOTHING = new Uint8Array(0);
 
-function setUp(fd: number, options: SeqpacketOptions | undefined): void {
-  setBufferSizes(fd, messageSettings(options));
+/** `fd`, with what can be set before it is used. */
+function prepared(fd: number, settings: MessageSettings): number {
+  setBufferSizes(fd, settings);
   addon().wantControl(fd, WANT.CREDENTIALS);
+  return fd;
 }
 
 /** connect(2); false: the backlog is full. */

@@ -1,17 +1,8 @@
 import { closeStream } from '../native.ts';
 import { FLAG, NAME_SIZE, ROW } from '../native-datagrams.ts';
 import { OwnedFd } from '../owned-fd.ts';
+import type { PeerCredentials } from '../peer-credentials.ts';
 import { MessageBatch } from './message-batch.ts';
-
-/** Who is at the other end: unix(7). */
-export interface PeerCredentials {
-  /** Process, as our namespace numbers it; 0: it is not in there. -1 where the system does not tell. */
-  readonly pid: number;
-  /** User. */
-  readonly uid: number;
-  /** Group. */
-  readonly gid: number;
-}
 
 const NO_FDS: readonly OwnedFd[] = [];
 

@@ -7,6 +7,7 @@ import { NAME_SIZE, ROW, WANT } from '../native-datagrams.ts';
 import { explain } from '../native-error.ts';
 import type { OwnedFd } from '../owned-fd.ts';
 import type { PassedFd } from '../passed-fds.ts';
+import type { PeerCredentials } from '../peer-credentials.ts';
 import type { Chunk } from '../stream/read-buffer.ts';
 import { checkSocketPath, isAbstract, NO_MODE, SocketFile } from '../stream/socket-file.ts';
 import type { Origin } from './message-batch.ts';
@@ -15,7 +16,7 @@ import { MessageSocket } from './message-socket.ts';
 import { adoptSocket, isConnected, openSocket, setBufferSizes } from './open-socket.ts';
 import type { SendQueue } from './send-queue.ts';
 import { checkData } from './sending-socket.ts';
-import { type PeerCredentials, UnixDatagramBatch } from './unix-batch.ts';
+import { UnixDatagramBatch } from './unix-batch.ts';
 
 /** What a Unix datagram socket may be told. */
 export interface UnixDatagramOptions extends MessageOptions {
