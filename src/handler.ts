@@ -24,7 +24,8 @@ const UNREFERENCED = 1;
 const PENDING = 2;
 const PAUSED = 4;
 const SPENT = 8;
-const KIND_SHIFT = 4;
+const DUPLICATED = 16;
+const KIND_SHIFT = 5;
 
 /**
  * One registration; the async context of its making is that of its calls.
@@ -86,6 +87,14 @@ export class HandlerRecord extends AsyncResource {
   }
   set spent(value: boolean) {
     this.set(SPENT, value);
+  }
+
+  /** Whether the descriptor may have a duplicate. */
+  get duplicated(): boolean {
+    return (this.#flags & DUPLICATED) !== 0;
+  }
+  set duplicated(value: boolean) {
+    this.set(DUPLICATED, value);
   }
 
   private set(flag: number, value: boolean): void {
@@ -153,11 +162,18 @@ export class HandlerTable {
     return true;
   }
 
-  /** Forgets `fd`, which its owner closes right afterwards; it has no duplicate. */
+  /** Notes that `fd` has a duplicate: the kernel watches it until it is told, closed or not. */
+  noteDuplicate(fd: number): void {
+    const record = this.#records[fd];
+    if (record !== undefined) record.duplicated = true;
+  }
+
+  /** Forgets `fd`, which its owner closes right afterwards; it has no duplicate, unless that was noted. */
   forget(fd: number): void {
     const record = this.#records[fd];
     if (record === undefined) return;
-    this.#poller.forget(fd);
+    if (record.duplicated) this.#poller.remove(fd);
+    else this.#poller.forget(fd);
     this.#drop(record);
   }
 

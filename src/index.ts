@@ -17,7 +17,7 @@ export {
   type SeqpacketOptions,
   SeqpacketSocket,
 } from './datagram/seqpacket-socket.ts';
-export type { PeerCredentials, UnixDatagramBatch, UnixMessageBatch } from './datagram/unix-batch.ts';
+export type { UnixDatagramBatch, UnixMessageBatch } from './datagram/unix-batch.ts';
 export {
   type OutgoingUnixDatagram,
   type UnixDatagram,
@@ -41,6 +41,8 @@ export type { DropReason, ServerOptions } from './net/server-options.ts';
 export { type StreamHandler, StreamServer } from './net/stream-server.ts';
 export { TCPServer } from './net/tcp-server.ts';
 export { UnixServer } from './net/unix-server.ts';
+export { OwnedFd } from './owned-fd.ts';
+export type { PeerCredentials } from './peer-credentials.ts';
 export { PeriodicCallback } from './periodic-callback.ts';
 export type { Bytes } from './stream/base-stream.ts';
 export { type StreamDuplex, toDuplex } from './stream/duplex.ts';
@@ -53,6 +55,8 @@ export {
 } from './stream/io-stream.ts';
 export { PipeIOStream } from './stream/pipe-stream.ts';
 export type { Chunk } from './stream/read-buffer.ts';
+export type { SocketOptions } from './stream/socket-option-table.ts';
 export type { StreamOptions } from './stream/stream-options.ts';
+export type { TcpInfo } from './tcp-info.ts';
 export type { TimerHandle } from './timer.ts';
 export { Waker, type WakerHandle } from './waker.ts';

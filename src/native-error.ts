@@ -10,11 +10,13 @@ export function explain<T>(subject: SystemErrorSubject, call: () => T): T {
   }
 }
 
-interface NativeError {
+/** What the addon throws. */
+export interface NativeError {
   readonly errno: number;
   readonly syscall: string;
 }
 
-function isNativeError(error: unknown): error is NativeError {
+/** Whether `error` is one that the addon has thrown. */
+export function isNativeError(error: unknown): error is NativeError {
   return error instanceof Error && 'errno' in error && 'syscall' in error;
 }

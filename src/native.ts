@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import type { DatagramAddon } from './native-datagrams.ts';
+import type { TcpInfo } from './tcp-info.ts';
 
 /**
  * The only door to the C++ addon: every native name is declared and documented here, and the memory
@@ -102,7 +103,7 @@ interface StreamAddon {
    * A listening socket. At a path its mode is set before anybody can connect; -1 leaves what
    * umask(2) made of it. A path that exists is EADDRINUSE, whether somebody listens there or not.
    * "::" takes IPv4 too, unless `ipv6Only`. What {@link setSocketOption} sets on it, accepted
-   * sockets inherit (Linux, tcp(7)). Throws.
+   * sockets inherit (Linux, tcp(7)). Throws; what is refused of `presets` with its name as the call.
    */
   listenStream(
     path: string | undefined,
@@ -112,12 +113,14 @@ interface StreamAddon {
     reusePort: boolean,
     ipv6Only: boolean,
     mode: number,
+    presets?: readonly NativePreset[],
   ): number;
   /**
    * Begins to connect: writable when it is decided, {@link Addon.socketError} then tells how. From
    * `localAddress` (an IP literal, '' for any) and `localPort` (0 for any; then the port is chosen
    * for the whole four-tuple, IP_BIND_ADDRESS_NO_PORT of ip(7)). Throws what is refused at once;
-   * ECONNREFUSED of a path: nobody listens there any more; EAGAIN of a path: its backlog is full.
+   * ECONNREFUSED of a path: nobody listens there any more; EAGAIN of a path: its backlog is full; what
+   * is refused of `presets` with its name as the call.
    */
   connectStream(
     path: string | undefined,
@@ -125,6 +128,7 @@ interface StreamAddon {
     port: number,
     localAddress: string,
     localPort: number,
+    presets?: readonly NativePreset[],
   ): number;
   /** /dev/null, held in reserve against EMFILE. Throws. */
   openSpare(): number;
@@ -155,18 +159,19 @@ interface StreamAddon {
   unreadBytes(fd: number): void;
   unsentBytes(fd: number): void;
 
+  /** A duplicate, close-on-exec (F_DUPFD_CLOEXEC of fcntl(2)). Throws. */
+  duplicate(fd: number): number;
+  sendWithFds(fd: number, source: Uint8Array, start: number, length: number, fds: Int32Array): void;
+  recvWithFds(fd: number, target: Uint8Array, start: number, length: number, fds: Int32Array): void;
+
   /** The option of that name in this system's headers ('SO_RCVBUF', 'TCP_NODELAY' ...), null: it has none. */
   socketOption(name: string): NativeOption | null;
   /** setsockopt(2): 0 or -errno. */
   setSocketOption(fd: number, level: number, name: number, value: Uint8Array): number;
   /** getsockopt(2): the bytes filled in, or -errno. */
   getSocketOption(fd: number, level: number, name: number, target: Uint8Array): number;
-  /**
-   * What the kernel knows of a TCP connection (TCP_INFO, tcp(7)): `rttUs`, `sendCwnd`,
-   * `retransTotal`, `bytesAcked` ...; as much of it as this kernel tells. Throws, ENOTSUP where the
-   * system has none.
-   */
-  tcpInfo(fd: number): Readonly<Record<string, number>>;
+  /** TCP_INFO, as much of it as this kernel tells. Throws, ENOTSUP where the system has none. */
+  tcpInfo(fd: number): TcpInfo;
 
   /** Which file `path` names, links not followed; for {@link unlinkPath} alone. Throws. */
   fileIdentity(path: string): string;
@@ -184,6 +189,12 @@ interface StreamAddon {
 
 /** Level and number for {@link StreamAddon.setSocketOption}, and what its value is in C. */
 export type NativeOption = readonly [level: number, name: number, kind: 'int' | 'linger' | 'string'];
+
+/**
+ * An option that is set right after socket(2), where some have to be, by its name for people. Those of
+ * IPv6 are left out on sockets of IPv4.
+ */
+export type NativePreset = readonly [name: string, level: number, number: number, value: Uint8Array];
 
 /**
  * A path, or else an IP literal with a port. It crosses as three arguments, because an object's
@@ -514,6 +525,46 @@ export function unreadBytes(fd: number): number {
 export function unsentBytes(fd: number): number {
   const { unsentBytes, result } = addon();
   unsentBytes(fd);
+  return result[0] as number;
+}
+
+/**
+ * sendmsg(2) of a range of `source` with descriptors on its first byte (SCM_RIGHTS, unix(7)), 253 at
+ * most: bytes taken, or -errno. Once a byte was taken they have left; the sender's stay its own.
+ */
+export function sendWithFds(
+  fd: number,
+  source: Uint8Array,
+  start: number,
+  length: number,
+  fds: Int32Array,
+): number {
+  const { sendWithFds, result } = addon();
+  sendWithFds(fd, source, start, length, fds);
+  return result[0] as number;
+}
+
+/**
+ * recvmsg(2) into a range of `target`: bytes, 0 at the end, or -errno. `fds` gets how many descriptors
+ * came along, 1 if some were lost because the descriptor table is full (MSG_CTRUNC) and else 0, and
+ * the descriptors, which belong to this environment. What it has no room for is closed.
+ */
+export function recvWithFds(
+  fd: number,
+  target: Uint8Array,
+  start: number,
+  length: number,
+  fds: Int32Array,
+): number {
+  const { recvWithFds, result } = addon();
+  recvWithFds(fd, target, start, length, fds);
+  return result[0] as number;
+}
+
+/** The descriptor is its taker's from now on: 0, or -errno, EBADF: it was not this environment's. */
+export function releaseStream(fd: number): number {
+  const { releaseStream, result } = addon();
+  releaseStream(fd);
   return result[0] as number;
 }
 

@@ -6,7 +6,7 @@ import { isPromise } from '../entry-runner.ts';
 import { IOLoopError } from '../errors.ts';
 import { addon, closeStream } from '../native.ts';
 import { explain } from '../native-error.ts';
-import { IOStream, StreamClosedError, setUp } from '../stream/io-stream.ts';
+import { IOStream, openStream, StreamClosedError, setUp } from '../stream/io-stream.ts';
 import { type StreamSettings, streamSettings } from '../stream/stream-options.ts';
 import { Handshakes } from './handshakes.ts';
 import { Listener } from './listener.ts';
@@ -261,7 +261,7 @@ export abstract class StreamServer {
   #open(fd: number, remote: Address): IOStream {
     try {
       if (process.platform !== 'linux') setUp(fd, this.settings, remote);
-      const stream = new IOStream(fd, this.settings, remote);
+      const stream = openStream(fd, this.settings, remote);
       stream.owner = this;
       this.#connections++;
       return stream;

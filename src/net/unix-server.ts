@@ -2,8 +2,9 @@ import type { Address, UnixAddress } from '../address.ts';
 import { checkInteger, checkOptions } from '../arguments.ts';
 import { IOLoopError } from '../errors.ts';
 import { addon } from '../native.ts';
-import { explain } from '../native-error.ts';
 import { checkSocketPath, isAbstract, NO_MODE, SocketFile } from '../stream/socket-file.ts';
+import type { SocketOptions } from '../stream/socket-option-table.ts';
+import { explainPresets, presetOptions } from '../stream/socket-options.ts';
 import type { ServerOptions } from './server-options.ts';
 import { type StreamHandler, StreamServer } from './stream-server.ts';
 
@@ -13,6 +14,8 @@ export interface UnixListenOptions {
   mode?: number | undefined;
   /** Connections that wait to be accepted; 4096, clipped by the kernel (listen(2)). */
   backlog?: number | undefined;
+  /** Set before bind(2) and listen(2); connections inherit them (Linux). */
+  socketOptions?: SocketOptions | undefined;
 }
 
 const DEFAULT_MODE = 0o600;
@@ -41,9 +44,10 @@ export class UnixServer extends StreamServer {
     const { mode = DEFAULT_MODE, backlog = DEFAULT_BACKLOG } = options ?? {};
     checkInteger(mode, 'options.mode', 0, 0o777);
     checkInteger(backlog, 'options.backlog', 0, 0x7fffffff);
+    const presets = presetOptions(options?.socketOptions);
     const [fd, file] = SocketFile.bind(path, () =>
-      explain({ path }, () =>
-        addon().listenStream(path, '', 0, backlog, false, false, isAbstract(path) ? NO_MODE : mode),
+      explainPresets(presets, { path }, () =>
+        addon().listenStream(path, '', 0, backlog, false, false, isAbstract(path) ? NO_MODE : mode, presets),
       ),
     );
     const address = this.#listenOrUnlink(fd, file);

@@ -7,6 +7,7 @@ import { Interest } from '../interest.ts';
 import type { WaitOptions } from '../ioloop.ts';
 import { EAGAIN } from '../raw.ts';
 import { memoryBudget } from './memory-budget.ts';
+import type { OutgoingFds } from './outgoing-fds.ts';
 import { type OutgoingFile, openFile } from './outgoing-file.ts';
 import type { Chunk } from './read-buffer.ts';
 import { ReadingStream } from './reading-stream.ts';
@@ -162,6 +163,21 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
     if (this.#output !== null && (this.state & CLOSED) === 0) this.transmit();
   }
 
+  /** Writes `data`, which is kept by reference, with descriptors on its first byte; settles when all of it has left. */
+  protected writeWithFds(data: Uint8Array, fds: OutgoingFds): Promise<void> {
+    const { settings } = this;
+    this.#output ??= settings.streams.takeQueue();
+    const output = this.#output;
+    if (output.bytes > settings.maxWriteBufferSize) {
+      fds.close();
+      return quiet(this.overflow(output.bytes));
+    }
+    settings.streams.bytesQueued += data.length;
+    const sent = output.addWithFds(data, fds);
+    if ((this.state & BLOCKED) === 0 || memoryBudget.isHigh) this.unsettle();
+    return sent;
+  }
+
   /** Gives the descriptor up, with what was received and not read. */
   protected giveUp(): { fd: number; unread: Chunk } {
     if (this.closed || this.isRead || this.isSending || (this.state & ENDING) !== 0) {
@@ -173,6 +189,9 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
   }
 
   // ---- sending
+
+  /** As `writeToFd` of all of `source`, with descriptors on its first byte. */
+  protected abstract writeWithFdsToFd(source: Uint8Array, fds: Int32Array): number;
 
   /** What write() returns: settled when the caller's bytes are free again and the queue is low. */
   private writtenPromise(output: WriteQueue, borrowed: Outgoing | null): Promise<void> {
@@ -246,8 +265,15 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
 
   private sendFront(output: WriteQueue, front: Outgoing, most: number): number {
     if (front.file !== null) return this.sendFileToFd(front.file, Math.min(front.file.remaining, most));
+    if (front.fds !== null) return this.sendFdsOf(front, front.fds);
     if (!output.isMany) return this.writeToFd(front.bytes, front.start, front.end);
     return this.writeViewsToFd(output.views(MAX_VIEWS), front.start);
+  }
+
+  private sendFdsOf(front: Outgoing, fds: OutgoingFds): number {
+    const count = this.writeWithFdsToFd(front.bytes, fds.numbers);
+    if (count > 0) front.closeFds();
+    return count;
   }
 
   private sentOfFile(output: WriteQueue, file: OutgoingFile, count: number): void {
@@ -293,7 +319,8 @@ function enqueue(output: WriteQueue, data: Uint8Array): Outgoing | null {
   return null;
 }
 
-function checkViews(data: unknown): readonly Uint8Array[] {
+/** An array of views, or `ERR_IOLOOP_INVALID_ARGUMENT`. */
+export function checkViews(data: unknown): readonly Uint8Array[] {
   if (Array.isArray(data) && data.every((view) => view instanceof Uint8Array)) return data;
   throw invalidArgument('data', 'a string, a Uint8Array or an array of those', data);
 }

@@ -3,9 +3,16 @@ import { type Address, toAddress } from '../address.ts';
 import { SystemError, type SystemErrorSubject } from '../errors.ts';
 import { Interest, Ready } from '../interest.ts';
 import type { IOLoop } from '../ioloop.ts';
-import { abortStream, addon, closeStream, type NativeAddress, type NativeTarget } from '../native.ts';
-import { explain } from '../native-error.ts';
+import {
+  abortStream,
+  addon,
+  closeStream,
+  type NativeAddress,
+  type NativePreset,
+  type NativeTarget,
+} from '../native.ts';
 import type { TimerHandle } from '../timer.ts';
+import { explainPresets } from './socket-options.ts';
 
 /** A connected descriptor and whom it is connected to. */
 export interface Connection {
@@ -17,6 +24,8 @@ export interface Connection {
 export interface LocalEnd {
   readonly address: string;
   readonly port: number;
+  /** Set on its socket before it is bound and connected. */
+  readonly presets: readonly NativePreset[];
 }
 
 const { ECONNREFUSED, ENOTCONN } = constants.errno;
@@ -50,9 +59,11 @@ export class ConnectAttempt {
   /** Begins. What is refused at once is decided within this call. */
   start(): void {
     const { path, host, port } = this.#target;
-    const { address, port: localPort } = this.#local;
+    const { address, port: localPort, presets } = this.#local;
     try {
-      this.#fd = explain(this.#subject, () => addon().connectStream(path, host, port, address, localPort));
+      this.#fd = explainPresets(presets, this.#subject, () =>
+        addon().connectStream(path, host, port, address, localPort, presets),
+      );
       this.#loop.addHandler(this.#fd, this.#decide, Interest.WRITE);
     } catch (error) {
       if (this.#isBacklogFull(error)) this.#startLater();

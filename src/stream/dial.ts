@@ -11,7 +11,7 @@ import { deferred } from '../deferred.ts';
 import { AbortError, TimeoutError } from '../errors.ts';
 import type { IOLoop } from '../ioloop.ts';
 import { familyOf, isIpLiteral } from '../ip-literal.ts';
-import type { NativeTarget } from '../native.ts';
+import type { NativePreset, NativeTarget } from '../native.ts';
 import type { Connection, LocalEnd } from './connect-attempt.ts';
 import { HappyEyeballs } from './happy-eyeballs.ts';
 import { interleave, resolve } from './resolve.ts';
@@ -38,13 +38,15 @@ export interface DialOptions {
   timeoutMs?: number | undefined;
   /** Between the beginnings of two attempts: RFC 8305, section 5; 250. */
   attemptDelayMs?: number | undefined;
+  /** Set on each socket before it connects; none. */
+  presets?: readonly NativePreset[] | undefined;
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const ATTEMPT_DELAY_MS = 250;
 /** More addresses than this are not tried: at 250 ms each they would outlast anybody's patience. */
 const MAX_ATTEMPTS = 16;
-const ANY: LocalEnd = { address: '', port: 0 };
+const ANY = { address: '', port: 0 };
 
 /**
  * Connects, to whichever address of a name answers first (happy eyeballs, RFC 8305), and keeps the
@@ -60,6 +62,7 @@ const ANY: LocalEnd = { address: '', port: 0 };
 export async function dial(loop: IOLoop, target: DialTarget, options: DialOptions = {}): Promise<Connection> {
   checkOptions(options);
   const { lookup, signal, timeoutMs = DEFAULT_TIMEOUT_MS, attemptDelayMs = ATTEMPT_DELAY_MS } = options;
+  const { presets = [] } = options;
   if (lookup !== undefined) checkFunction(lookup, 'options.lookup');
   checkSignal(signal, 'options.signal');
   checkMilliseconds(timeoutMs, 'options.timeoutMs');
@@ -76,7 +79,10 @@ export async function dial(loop: IOLoop, target: DialTarget, options: DialOption
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
     const found = await Promise.race([interrupted, targets()]);
-    return await connectFirst(new HappyEyeballs(loop, found, local, attemptDelayMs), interrupted);
+    return await connectFirst(
+      new HappyEyeballs(loop, found, { ...local, presets }, attemptDelayMs),
+      interrupted,
+    );
   } finally {
     signal?.removeEventListener('abort', onAbort);
     timer.cancel();
@@ -99,7 +105,7 @@ interface CheckedTarget {
   readonly name: string;
   /** Where to connect to, the best first. */
   readonly targets: () => Promise<readonly NativeTarget[]>;
-  readonly local: LocalEnd;
+  readonly local: Pick<LocalEnd, 'address' | 'port'>;
 }
 
 function checkTarget(target: DialTarget, lookup: LookupFunction | undefined): CheckedTarget {

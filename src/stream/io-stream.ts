@@ -1,32 +1,24 @@
 import { Buffer } from 'node:buffer';
 import type { LookupFunction } from 'node:net';
-import { constants } from 'node:os';
 import type { ConnectionOptions, TlsOptions } from 'node:tls';
 import { type Address, toAddress } from '../address.ts';
-import { checkFd, checkMilliseconds, checkOptions, invalidArgument } from '../arguments.ts';
+import { checkFd, checkOptions, invalidArgument } from '../arguments.ts';
 import { IOLoopError } from '../errors.ts';
 import { Interest, Ready } from '../interest.ts';
 import type { WaitOptions } from '../ioloop.ts';
-import {
-  abortStream,
-  addon,
-  closeStream,
-  recv,
-  send,
-  sendFile,
-  sendVector,
-  shutdownStream,
-  unreadBytes,
-  unsentBytes,
-} from '../native.ts';
+import { addon, closeStream } from '../native.ts';
 import { explain } from '../native-error.ts';
+import type { OwnedFd } from '../owned-fd.ts';
 import { EAGAIN } from '../raw.ts';
-import { BaseIOStream, type Bytes } from './base-stream.ts';
+import type { Bytes } from './base-stream.ts';
 import { type DialTarget, dial } from './dial.ts';
 import { toDuplex } from './duplex.ts';
 import { type OutgoingFile, sendThroughMemory } from './outgoing-file.ts';
 import type { Chunk } from './read-buffer.ts';
-import { getOption, setKeepAlive, setOption } from './socket-options.ts';
+import { ReceivedFds } from './received-fds.ts';
+import type { SocketOptions } from './socket-option-table.ts';
+import { presetOptions, setKeepAlive, setOption } from './socket-options.ts';
+import { SocketStream } from './socket-stream.ts';
 import type { StreamOwner } from './stream-core.ts';
 import { type StreamOptions, type StreamSettings, streamSettings } from './stream-options.ts';
 import { createServerContext, TlsServerContext, TlsSession } from './tls-session.ts';
@@ -53,6 +45,8 @@ export interface ConnectOptions extends StreamOptions, WaitOptions {
   lookup?: LookupFunction | undefined;
   /** TLS from the first byte; `true`: by Node's defaults. */
   tls?: ConnectionOptions | true | undefined;
+  /** Set before connect(2); those of IPv6 on sockets of IPv6 alone. Refused, they fail the connecting. */
+  socketOptions?: SocketOptions | undefined;
 }
 
 /** How to secure a stream; see {@link IOStream.startTls}. */
@@ -65,9 +59,7 @@ export type StartTlsOptions = (({ server: true } & TlsOptions) | ({ server?: fal
  * One reader at a time; what is written in a turn leaves together; memory and time are bounded by its
  * options, whatever the peer does.
  */
-export class IOStream extends BaseIOStream<IOStream> {
-  #remote: Address | null;
-
+export class IOStream extends SocketStream<IOStream> {
   /** @internal Takes `fd` over once it returns. */
   constructor(
     fd: number,
@@ -75,8 +67,7 @@ export class IOStream extends BaseIOStream<IOStream> {
     remote: Address | null,
     interest: number = Interest.READ,
   ) {
-    super(fd, settings, interest);
-    this.#remote = remote;
+    super(fd, settings, remote, interest);
   }
 
   /**
@@ -86,12 +77,13 @@ export class IOStream extends BaseIOStream<IOStream> {
    */
   static async connect(target: ConnectTarget, options?: ConnectOptions): Promise<IOStream> {
     const settings = streamSettings(options);
-    const { lookup, tls, signal, timeoutMs = 30_000 } = options ?? {};
+    const { lookup, tls, signal, timeoutMs = 30_000, socketOptions } = options ?? {};
+    const presets = presetOptions(socketOptions);
     if (tls !== undefined && tls !== true && (typeof tls !== 'object' || tls === null))
       throw invalidArgument('options.tls', 'options of tls.connect() or true', tls);
     const deadline = settings.loop.time() + timeoutMs;
     const { fd, remote } = await settings.streams.connecting(signal, (either) =>
-      dial(settings.loop, target, { lookup, signal: either, timeoutMs }),
+      dial(settings.loop, target, { lookup, signal: either, timeoutMs, presets }),
     );
     const stream = openOrClose(fd, settings, remote);
     if (tls === undefined) return stream;
@@ -113,8 +105,9 @@ export class IOStream extends BaseIOStream<IOStream> {
     if (unread !== undefined && !(unread instanceof Uint8Array))
       throw invalidArgument('options.unread', 'a Uint8Array', unread);
     explain({ detail: `fd ${fd}` }, () => addon().adoptSocket(fd));
-    const stream = new IOStream(fd, settings, null);
-    setUp(fd, settings, stream.remote);
+    const remote = toAddress(explain({ detail: `fd ${fd}` }, () => addon().peerAddress(fd)));
+    setUp(fd, settings, remote);
+    const stream = openStream(fd, settings, remote);
     if (unread !== undefined) stream.unshift(unread);
     return stream;
   }
@@ -168,46 +161,6 @@ export class IOStream extends BaseIOStream<IOStream> {
     return { fd, unread };
   }
 
-  /** Whether small segments leave at once (TCP_NODELAY, tcp(7)). */
-  setNoDelay(on: boolean): void {
-    if (typeof on !== 'boolean') throw invalidArgument('on', 'a boolean', on);
-    setOption(this.openFd, 'TCP_NODELAY', on);
-  }
-
-  /** Has the kernel probe a peer that was silent for `idleMs`, rounded up to seconds; false: never (SO_KEEPALIVE). */
-  setKeepAlive(idleMs: number | false): void {
-    if (idleMs !== false) checkMilliseconds(idleMs, 'idleMs');
-    setKeepAlive(this.openFd, idleMs === false ? 0 : idleMs);
-  }
-
-  /** What the kernel knows of the connection: `rttUs`, `sendCwnd`, `retransTotal` ... (TCP_INFO, tcp(7)). */
-  tcpInfo(): Readonly<Record<string, number>> {
-    return explain({ detail: `fd ${this.fd}` }, () => addon().tcpInfo(this.openFd));
-  }
-
-  /** Sets a socket option, by its name ('SO_RCVBUF', 'TCP_NODELAY') or by level, number and bytes (setsockopt(2)). */
-  setOption(name: string, value: number | boolean | string): void;
-  setOption(level: number, name: number, value: Uint8Array): void;
-  setOption(nameOrLevel: string | number, valueOrName: number | boolean | string, bytes?: Uint8Array): void {
-    setOption(this.openFd, nameOrLevel, valueOrName, bytes);
-  }
-
-  /** A socket option as a number (getsockopt(2)). */
-  getOption(name: string): number {
-    return getOption(this.openFd, name);
-  }
-
-  /** Where the socket is bound. */
-  get local(): Address {
-    return toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().socketAddress(this.openFd)));
-  }
-
-  /** Whom it is, or was, connected to. */
-  get remote(): Address {
-    this.#remote ??= toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().peerAddress(this.openFd)));
-    return this.#remote;
-  }
-
   /** Whether what is sent is encrypted. */
   get encrypted(): boolean {
     return false;
@@ -230,48 +183,13 @@ export class IOStream extends BaseIOStream<IOStream> {
     if (this.owner instanceof SecureIOStream) this.owner.release();
   }
 
-  private get openFd(): number {
-    if (this.fd < 0) throw this.closedError('the stream is closed', this.error);
-    return this.fd;
-  }
-
   protected override get self(): IOStream {
     return this;
-  }
-  protected override readFromFd(target: Uint8Array, start: number): number {
-    return recv(this.fd, target, start, target.length - start);
-  }
-  protected override writeToFd(source: Uint8Array, start: number, end: number): number {
-    return send(this.fd, source, start, end - start);
-  }
-  protected override writeViewsToFd(views: readonly Uint8Array[], skip: number): number {
-    return sendVector(this.fd, views, 0, views.length, skip);
-  }
-  protected override sendFileToFd(file: OutgoingFile, most: number): number {
-    const count = sendFile(this.fd, file.fd, file.offset, most);
-    // The system has none, or none for a file of this kind: sendfile(2).
-    if (count === ENOSYS || count === EINVAL)
-      return sendThroughMemory(file, most, (bytes) => this.writeToFd(bytes, 0, bytes.length));
-    return count;
-  }
-  protected override shutdownFd(): void {
-    // ENOTCONN: the peer has reset the connection, and reading will say so.
-    shutdownStream(this.fd);
-  }
-  protected override closeFd(abort: boolean): void {
-    if (abort) abortStream(this.fd);
-    else closeStream(this.fd);
-  }
-  protected override mustLinger(): boolean {
-    return unreadBytes(this.fd) > 0 || unsentBytes(this.fd) > 0;
   }
   protected override closedError(message: string, cause: Error | null): StreamClosedError {
     return new StreamClosedError(this, message, cause);
   }
 }
-
-const ENOSYS = -constants.errno.ENOSYS;
-const EINVAL = -constants.errno.EINVAL;
 
 /**
  * The stream that {@link IOStream.startTls} makes: what goes over the plain one is encrypted.
@@ -375,6 +293,9 @@ class SecureIOStream extends IOStream implements StreamOwner<IOStream> {
   protected override forgetFd(): void {
     this.#interest = 0;
   }
+  protected override get passesFds(): boolean {
+    return false;
+  }
   protected override get readsInPieces(): boolean {
     return true;
   }
@@ -444,11 +365,50 @@ function concatenate(views: readonly Uint8Array[], skip: number, most: number): 
   return Buffer.concat(parts);
 }
 
+/** A stream from which descriptors can be taken. It is apart so that no other asks for them. */
+class FdReceivingStream extends IOStream {
+  readonly #received: ReceivedFds;
+
+  constructor(fd: number, settings: StreamSettings, remote: Address) {
+    super(fd, settings, remote);
+    this.#received = new ReceivedFds(settings.receiveFds);
+  }
+
+  override takeFds(count?: number): OwnedFd[] {
+    return this.#received.take(count);
+  }
+
+  /** @internal */
+  override settle(): void {
+    super.settle();
+    // Who was given the last bytes has had a turn to take what came with them.
+    if (this.fd < 0 && this.bytesBuffered === 0) this.#received.close();
+  }
+
+  protected override readFromFd(target: Uint8Array, start: number): number {
+    return this.#received.recv(this.fd, target, start);
+  }
+  protected override errorOf(result: number, call: string): Error {
+    return this.#received.error ?? super.errorOf(result, call);
+  }
+  protected override deafen(): void {
+    super.deafen();
+    this.#received.close();
+  }
+}
+
+/** A stream over a socket that is connected and set up. */
+export function openStream(fd: number, settings: StreamSettings, remote: Address): IOStream {
+  return settings.receiveFds > 0 && remote.family === 'Unix'
+    ? new FdReceivingStream(fd, settings, remote)
+    : new IOStream(fd, settings, remote);
+}
+
 /** A stream over a descriptor that was just connected. */
 function openOrClose(fd: number, settings: StreamSettings, remote: Address): IOStream {
   try {
     setUp(fd, settings, remote);
-    return new IOStream(fd, settings, remote);
+    return openStream(fd, settings, remote);
   } catch (error) {
     closeStream(fd);
     throw error;

@@ -32,6 +32,9 @@ export class PipeIOStream extends IOStream {
     this.#directions = directions;
   }
 
+  protected override get passesFds(): boolean {
+    return false;
+  }
   protected override readFromFd(target: Uint8Array, start: number): number {
     // Nothing comes from one that is for writing, but that its reader has left.
     return this.#directions.readable ? readPipe(this.fd, target, start, target.length - start) : 0;

@@ -1,6 +1,11 @@
-import { invalidArgument } from '../arguments.ts';
-import { SystemError } from '../errors.ts';
-import { addon, type NativeOption } from '../native.ts';
+import { checkOptions, invalidArgument } from '../arguments.ts';
+import { SystemError, type SystemErrorSubject } from '../errors.ts';
+import { addon, type NativeOption, type NativePreset } from '../native.ts';
+import { isNativeError } from '../native-error.ts';
+import type { SocketOptions } from './socket-option-table.ts';
+
+/** IFNAMSIZ of netdevice(7) and TCP_CA_NAME_MAX are both 16. */
+const LONGEST_TEXT = 64;
 
 /** What an option is set to: by name a number, a flag or a word; by level and number its bytes. */
 export type OptionValue = number | boolean | string | Uint8Array;
@@ -45,6 +50,47 @@ export function getOption(fd: number, name: string): number {
   return first === 0 ? -1 : second;
 }
 
+/** getsockopt(2) of an option that is a text, '' where none is set. */
+export function getOptionText(fd: number, name: string): string {
+  const [level, number, kind] = optionOf(name);
+  if (kind !== 'string') throw invalidArgument('name', 'an option that is a text', name);
+  const bytes = Buffer.alloc(LONGEST_TEXT);
+  const size = addon().getSocketOption(fd, level, number, bytes);
+  check(size, 'getsockopt', fd, name);
+  // It may end with a NUL, or more.
+  return bytes.toString('latin1', 0, size).replace(/\0.*$/s, '');
+}
+
+/**
+ * What to set on a socket that is yet to be made.
+ *
+ * @throws `ERR_IOLOOP_INVALID_ARGUMENT`: none of that name on this system, or another value.
+ */
+export function presetOptions(options: SocketOptions | undefined): readonly NativePreset[] {
+  checkOptions(options, 'options.socketOptions');
+  return Object.entries(options ?? {}).flatMap(([name, value]: [string, unknown]) => {
+    if (value === undefined) return [];
+    const [level, number, kind] = optionOf(name, 'a name in options.socketOptions');
+    return [[name, level, number, toBytes(value, kind)] as const];
+  });
+}
+
+/** Runs a native call that throws, and says in its error what that happened to, or which of `presets` was refused. */
+export function explainPresets<T>(
+  presets: readonly NativePreset[],
+  subject: SystemErrorSubject,
+  call: () => T,
+): T {
+  try {
+    return call();
+  } catch (error) {
+    if (!isNativeError(error)) throw error;
+    const refused = presets.find(([name]) => name === error.syscall);
+    if (refused === undefined) throw new SystemError(error.errno, error.syscall, subject);
+    throw new SystemError(error.errno, 'setsockopt', { ...subject, detail: refused[0] });
+  }
+}
+
 /** SO_KEEPALIVE after `idleMs` of silence, rounded up to seconds; 0: off (tcp(7)). */
 export function setKeepAlive(fd: number, idleMs: number): void {
   setOption(fd, 'SO_KEEPALIVE', idleMs > 0);
@@ -52,9 +98,9 @@ export function setKeepAlive(fd: number, idleMs: number): void {
     setOption(fd, process.platform === 'darwin' ? 'TCP_KEEPALIVE' : 'TCP_KEEPIDLE', Math.ceil(idleMs / 1000));
 }
 
-function optionOf(name: unknown): NativeOption {
+function optionOf(name: unknown, argument = 'name'): NativeOption {
   const option = typeof name === 'string' ? addon().socketOption(name) : null;
-  if (option === null) throw invalidArgument('name', 'an option of this system, as SO_RCVBUF', name);
+  if (option === null) throw invalidArgument(argument, 'an option of this system, as SO_RCVBUF', name);
   return option;
 }
 

@@ -41,6 +41,8 @@ export interface StreamOptions {
   maxReadPerTurn?: number | undefined;
   /** Bytes sent in one turn, likewise; 1 MiB. */
   maxWritePerTurn?: number | undefined;
+  /** Of a Unix socket, received descriptors that may wait for takeFds(); 0, the default: none are received. */
+  receiveFds?: number | undefined;
 }
 
 /** {@link StreamOptions} checked and completed: one object for all streams of a server. */
@@ -64,6 +66,7 @@ export interface StreamSettings {
   readonly closeTimeoutMs: number;
   readonly maxReadPerTurn: number;
   readonly maxWritePerTurn: number;
+  readonly receiveFds: number;
   /** Whether any of the deadlines above but closeTimeoutMs is on. */
   readonly timed: boolean;
 }
@@ -97,6 +100,7 @@ export function streamSettings(options: StreamOptions | undefined): StreamSettin
     closeTimeoutMs = 30_000,
     maxReadPerTurn = 256 * KiB,
     maxWritePerTurn = MiB,
+    receiveFds = 0,
   } = options ?? {};
   if (!(loop instanceof IOLoop)) throw invalidArgument('options.loop', 'an IOLoop', loop);
   if (loop.scheduler.closed) throw new IOLoopError('ERR_IOLOOP_CLOSED', 'no stream lives on a closed loop');
@@ -118,10 +122,12 @@ export function streamSettings(options: StreamOptions | undefined): StreamSettin
   checkDuration(closeTimeoutMs, 'options.closeTimeoutMs');
   checkSize(maxReadPerTurn, 'options.maxReadPerTurn', 1);
   checkSize(maxWritePerTurn, 'options.maxWritePerTurn', 1);
+  checkSize(receiveFds, 'options.receiveFds', 0);
   const settings = {
     ...{ loop, noDelay, keepAliveMs, allowHalfOpen, maxBufferSize, readAhead, highWaterMark },
     ...{ maxWriteBufferSize, softWriteBufferSize, softWriteTimeoutMs, minReadRate, minWriteRate },
     ...{ rateGraceMs, idleTimeoutMs, writeTimeoutMs, closeTimeoutMs, maxReadPerTurn, maxWritePerTurn },
+    receiveFds,
   };
   const soft = softWriteTimeoutMs > 0 && softWriteBufferSize !== Number.POSITIVE_INFINITY;
   const timed = soft || minReadRate > 0 || minWriteRate > 0 || idleTimeoutMs > 0 || writeTimeoutMs > 0;

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { type Deferred, deferred } from '../deferred.ts';
 import { memoryBudget } from './memory-budget.ts';
+import type { OutgoingFds } from './outgoing-fds.ts';
 import type { OutgoingFile } from './outgoing-file.ts';
 import type { Chunk } from './read-buffer.ts';
 import { SETTLED } from './wait.ts';
@@ -19,6 +20,8 @@ export class Outgoing {
   /** `bytes`, when it is a buffer of ours. */
   readonly own: Chunk | null;
   readonly file: OutgoingFile | null;
+  /** Descriptors that go with the first byte, until that has left. */
+  fds: OutgoingFds | null = null;
   start = 0;
   end: number;
   /** What leaves after it. */
@@ -46,6 +49,12 @@ export class Outgoing {
   whenSent(): Promise<void> {
     this.sent ??= quietly(deferred());
     return this.sent.promise;
+  }
+
+  /** The first byte has left, or never will. */
+  closeFds(): void {
+    this.fds?.close();
+    this.fds = null;
   }
 
   /** Whether the caller has shrunk or transferred what was to be sent. */
@@ -108,6 +117,13 @@ export class WriteQueue {
     return chunk;
   }
 
+  /** Adds `data` itself, with descriptors on its first byte; the promise settles when all of it has left. */
+  addWithFds(data: Uint8Array, fds: OutgoingFds): Promise<void> {
+    const chunk = this.borrow(data);
+    chunk.fds = fds;
+    return chunk.whenSent();
+  }
+
   /** Adds a file; the promise settles when it has left. */
   addFile(file: OutgoingFile): Promise<void> {
     const chunk = new Outgoing(NOTHING, null, file);
@@ -134,11 +150,11 @@ export class WriteQueue {
     this.#drain = null;
   }
 
-  /** The views at the front, at most `most` of them, up to the first file; the first is not whole: `front.start`. */
+  /** The views at the front, at most `most` of them, up to the first file or descriptor; the first is not whole: `front.start`. */
   views(most: number): Uint8Array[] {
     const views: Uint8Array[] = [];
     for (let chunk = this.#first; chunk !== null && views.length < most; chunk = chunk.next) {
-      if (chunk.file !== null || chunk.isGone) break;
+      if (chunk.file !== null || chunk.fds !== null || chunk.isGone) break;
       views.push(chunk.isBorrowed ? chunk.bytes : chunk.bytes.subarray(0, chunk.end));
     }
     return views;
@@ -184,6 +200,7 @@ export class WriteQueue {
     this.#countCopied(-this.copied);
     for (let chunk = dropped; chunk !== null; chunk = chunk.next) {
       if (chunk.isBorrowed) memoryBudget.release(chunk.bytes.buffer, chunk.end);
+      chunk.closeFds();
       chunk.sent?.reject(error);
     }
     this.#drain?.reject(error);

@@ -162,7 +162,9 @@ export function tuning(stream: IOStream): void {
   exactly<void>()(stream.setNoDelay(true));
   exactly<void>()(stream.setKeepAlive(1));
   exactly<void>()(stream.setKeepAlive(false));
-  exactly<Readonly<Record<string, number>>>()(stream.tcpInfo());
+  const numbers: Readonly<Record<string, number>> = stream.tcpInfo();
+  exactly<number>()(stream.tcpInfo().rttUs);
+  void numbers;
   exactly<void>()(stream.setOption('SO_RCVBUF', 1));
   exactly<void>()(stream.setOption('TCP_NODELAY', true));
   exactly<void>()(stream.setOption('TCP_CONGESTION', 'cubic'));
