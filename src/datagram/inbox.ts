@@ -31,6 +31,11 @@ export class Inbox<M> {
     return this.#messages.length - this.#first;
   }
 
+  /** Whether somebody waits for a message that has not come. */
+  get isAwaited(): boolean {
+    return this.#takers.length > 0;
+  }
+
   /** Whether a message of `size` bytes has room: at once with its taker, or beside those that wait. */
   hasRoom(size: number): boolean {
     if (this.#takers.length > 0) return true;

@@ -20,6 +20,8 @@ const MAX_ADDRESSES = 1_024;
 
 /** What a loop does to the message sockets that live on it. */
 export interface LiveSocket {
+  /** The server that looks after it, and ends it. */
+  readonly owner: object | null;
   /** Does what it put off until now. */
   settle(): void;
   /** Makes a last attempt to send what is queued; the process ends. */
@@ -178,7 +180,8 @@ export class LoopDatagrams implements LoopPart {
   }
 
   async close(graceMs: number): Promise<void> {
-    const closing = Promise.all([...this.#sockets].map((socket) => socket.close()));
+    const orphans = [...this.#sockets].filter((socket) => socket.owner === null);
+    const closing = Promise.all(orphans.map((socket) => socket.close()));
     let timer: { cancel(): void } | undefined;
     const late = new Promise<void>((resolve) => {
       timer = this.loop.callLater(graceMs, resolve);

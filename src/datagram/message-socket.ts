@@ -162,6 +162,21 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
     this.#discardAll();
   }
 
+  /** @internal Whether somebody reads, or will be told of what comes. */
+  get isRead(): boolean {
+    return this.#listener !== null || this.#iterations > 0;
+  }
+
+  /** Whether messages have come that nobody has taken. */
+  protected get hasUnread(): boolean {
+    return this.#inbox.length > 0;
+  }
+
+  /** Whether a reader waits for a message. */
+  protected get isAwaited(): boolean {
+    return this.#inbox.isAwaited;
+  }
+
   /** @internal */
   get maxPacketSize(): number {
     return this.settings.maxPacketSize;

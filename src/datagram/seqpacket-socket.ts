@@ -54,6 +54,8 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
   readonly #allowHalfOpen: boolean;
   #isEnded = false;
   #hasEnded = false;
+  /** Handlers at work. */
+  #holds = 0;
   #onEnd: ((socket: SeqpacketSocket) => void) | null = null;
   #local: Address | null = null;
   #remote: Address | null = null;
@@ -220,6 +222,24 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
     return this.#remote;
   }
 
+  // ---- for those who look after it
+
+  /** @internal Keeps the socket from closing by itself while a handler is at work. */
+  hold(): void {
+    this.#holds++;
+  }
+
+  /** @internal The end of {@link hold}. */
+  release(): void {
+    this.#holds--;
+    if (this.#isEnded) this.#closeAfterPeer();
+  }
+
+  /** @internal Whether nothing is under way: all that came was answered, as far as can be seen. */
+  get isIdle(): boolean {
+    return !this.hasUnread && !this.isSending && (this.#holds === 0 || this.isAwaited);
+  }
+
   protected override makeBatch(count: number): UnixMessageBatch {
     return new UnixMessageBatch(this, count);
   }
@@ -272,7 +292,12 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
     this.#isEnded = true;
     super.endOfMessages();
     this.#onEnd?.(this);
-    if (!this.#allowHalfOpen && !this.closed) this.closeInOrder();
+    this.#closeAfterPeer();
+  }
+
+  /** The peer has ended: so do we, when all handlers are done. */
+  #closeAfterPeer(): void {
+    if (!this.#allowHalfOpen && this.#holds === 0 && !this.closed) this.closeInOrder();
   }
 
   #checkNotEnded(): void {

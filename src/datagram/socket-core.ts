@@ -14,6 +14,12 @@ const MAX_ERRORS = 64;
 const ENOBUFS = -constants.errno.ENOBUFS;
 const NOTHING_IS_THERE: ReadonlySet<string> = new Set(['EBADF', 'ENOTSOCK']);
 
+/** Who looks after a socket: the server that made it. */
+export interface SocketOwner {
+  /** Its descriptor is gone. */
+  socketClosed(socket: object): void;
+}
+
 /**
  * What a socket that keeps message borders is made of before it sends or receives: its descriptor, how
  * that is watched, what it tells of errors, and its end.
@@ -23,6 +29,8 @@ export abstract class SocketCore {
   readonly datagrams: LoopDatagrams;
   /** @internal */
   readonly settings: MessageSettings;
+  /** @internal */
+  owner: SocketOwner | null = null;
   /** Settles when the descriptor is gone; null: nobody has ended it. */
   protected ending: Deferred | null = null;
   #fd: number;
@@ -218,6 +226,7 @@ export abstract class SocketCore {
     closeStream(fd);
     this.drop(error);
     this.datagrams.remove(this);
+    this.owner?.socketClosed(this);
     this.countReference();
     this.ending.resolve();
   }
