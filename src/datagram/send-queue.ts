@@ -35,15 +35,18 @@ export class SendQueue {
     return this.first + this.length - 1;
   }
 
-  /** Adds a copy of `data`, and room for a name before it; its row goes to whom the socket is connected to. */
+  /**
+   * Adds a copy of `data`, and room for a name before it; its row goes to whom the socket is connected to.
+   * Throws, and adds nothing, when the memory of `data` was transferred away.
+   */
   add(data: string | Uint8Array, nameSize: number): number {
     const size = typeof data === 'string' ? Buffer.byteLength(data) : data.length;
     this.#makeRoom(nameSize + size);
-    const row = this.first + this.length++;
     const offset = this.#end + nameSize;
-    this.rows.clear(row, offset, size);
     if (typeof data === 'string') this.data.write(data, offset);
     else this.data.set(data, offset);
+    const row = this.first + this.length++;
+    this.rows.clear(row, offset, size);
     this.#end = offset + size;
     this.bytes += size;
     memoryBudget.add(size);

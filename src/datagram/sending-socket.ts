@@ -135,12 +135,12 @@ export abstract class SendingSocket extends SocketCore {
 
   /** The queue, with `data` added; null: it is full. */
   protected room(data: string | Uint8Array, nameSize: number): SendQueue | null {
-    this.#queue ??= this.datagrams.takeQueue();
-    const queue = this.#queue;
+    const queue = this.#queue ?? this.datagrams.takeQueue();
     const { maxQueueSize, maxQueueLength } = this.settings;
     // What is queued before the call counts, so that one message may be of any size.
     if (queue.length > 0 && (queue.bytes >= maxQueueSize || queue.length >= maxQueueLength)) return null;
     queue.add(data, nameSize);
+    this.#queue = queue;
     return queue;
   }
 
