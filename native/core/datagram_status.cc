@@ -4,11 +4,11 @@
 #include <netinet/udp.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <optional>
 
 #include "core/control_messages.h"
@@ -45,8 +45,16 @@ int icmpError(msghdr& message) noexcept {
   return code;
 }
 
+/** A socket of the Unix domain has no queue of errors, and receives a message instead. */
+bool hasErrorQueue(int fd) noexcept {
+  int domain = AF_UNIX;
+  socklen_t size = sizeof domain;
+  return sys().getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain != AF_UNIX;
+}
+
 /** Takes entries of the error queue until one is ICMP's; false: there is none. */
 bool takeIcmpError(int fd, DatagramRow& row) noexcept {
+  if (!hasErrorQueue(fd)) return false;
   for (;;) {
     DatagramName name;
     alignas(cmsghdr) std::array<std::byte, 512> control;
