@@ -133,8 +133,9 @@ export class LoopDatagrams implements LoopPart {
 
   /** Bytes that were received. @throws `ERR_IOLOOP_INVALID_STATE`: they were transferred. */
   part(start: number, length: number): Buffer {
-    const view = this.received.subarray(start, start + length);
-    if (view.length === length) return view;
+    const { received } = this;
+    if (received.byteLength >= start + length && received.byteLength > 0)
+      return received.subarray(start, start + length);
     throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the memory of the batch was transferred');
   }
 
