@@ -213,7 +213,8 @@ napi_value receive(napi_env env, napi_callback_info info) {
   const ssize_t received = receiveDatagrams(arguments.int32(0).value_or(-1), target);
   if (received > 0 && !target.fds.empty()) {
     const DatagramRow& last = target.rows[static_cast<std::size_t>(received) - 1];
-    const auto count = static_cast<std::size_t>(last.firstFd + last.fdCount);
+    const auto count =
+        static_cast<std::size_t>(last.firstFd) + static_cast<std::size_t>(last.fdCount);
     for (const int fd : target.fds.first(count))
       arguments.template data<Environment>().streams.insert(fd);
   }

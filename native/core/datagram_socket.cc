@@ -179,12 +179,18 @@ Status connectDatagram(int fd, const Address& address) noexcept {
 }
 
 Status disconnectDatagram(int fd) noexcept {
+  const auto before = localAddress(fd);
+  if (!before) return before.error();
   sockaddr nobody{};
   nobody.sa_family = AF_UNSPEC;
   // The BSDs dissolve the association and call the family wrong all the same (connect(2)).
   if (sys().connect(fd, &nobody, sizeof nobody) < 0 && errno != EAFNOSUPPORT)
     return lastError("connect");
-  return {};
+  const auto after = localAddress(fd);
+  if (!after || after->port() == before->port()) return {};
+  // Linux takes back a port that it has chosen itself.
+  const auto again = Address::inet(after->host(), before->port());
+  return again ? bindDatagram(fd, *again, {}) : again.error();
 }
 
 Result<UniqueFd> listenSeqpacket(const Address& address, int backlog,

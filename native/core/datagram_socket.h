@@ -39,7 +39,7 @@ Status bindDatagram(int fd, const Address& address, std::optional<mode_t> mode) 
 
 /** connect(2). ECONNREFUSED of a path: nobody is there any more; EAGAIN: its backlog is full. */
 Status connectDatagram(int fd, const Address& address) noexcept;
-/** connect(2) to nobody. */
+/** connect(2) to nobody. The port stays the socket's. */
 Status disconnectDatagram(int fd) noexcept;
 
 /** A seqpacket socket that listens at a path: acceptSocket() and adoptDatagram() take it on. */
