@@ -5,7 +5,8 @@ import type { HandlerRecord } from '../handler.ts';
 import type { IOLoop } from '../ioloop.ts';
 import { addon, closeStream, receiveError } from '../native.ts';
 import { ROW } from '../native-datagrams.ts';
-import { getOption, setOption } from '../stream/socket-options.ts';
+import type { SocketOptions } from '../stream/socket-option-table.ts';
+import { getOption, getOptionText, setOption } from '../stream/socket-options.ts';
 import { LoopDatagrams } from './loop-datagrams.ts';
 import type { MessageSettings } from './message-options.ts';
 
@@ -89,7 +90,14 @@ export abstract class SocketCore {
     return this.#droppedByKernel;
   }
 
-  /** Sets an option by its name (socket(7), ip(7), udp(7) ...), or by level, number and bytes. */
+  /**
+   * Sets a socket option, by its name or by level, number and bytes (setsockopt(2)); before bind() too.
+   * {@link SocketOptions} documents the common ones.
+   *
+   * @throws SystemError EPERM: of a capability that this process lacks; EINVAL, ENOPROTOOPT ...;
+   *   `ERR_IOLOOP_INVALID_ARGUMENT`: this system has none of that name.
+   */
+  setOption<Name extends keyof SocketOptions>(name: Name, value: NonNullable<SocketOptions[Name]>): void;
   setOption(name: string, value: number | boolean | string): void;
   setOption(level: number, name: number, value: Uint8Array): void;
   setOption(nameOrLevel: string | number, valueOrName: number | boolean | string, bytes?: Uint8Array): void {
@@ -99,6 +107,11 @@ export abstract class SocketCore {
   /** An option that is a number. */
   getOption(name: string): number {
     return getOption(this.openFd, name);
+  }
+
+  /** A socket option that is a text: 'SO_BINDTODEVICE' (getsockopt(2)). */
+  getOptionText(name: string): string {
+    return getOptionText(this.openFd, name);
   }
 
   /** The descriptor, -1 once it is gone. A borrow. */
