@@ -6,6 +6,8 @@ import { addon, closeStream } from '../native.ts';
 
 /** The longest path: sun_path of unix(7), without the NUL at its end. */
 const MAX_PATH = process.platform === 'linux' ? 107 : 103;
+/** An abstract name needs none at its end, and counts the one in front. */
+const MAX_ABSTRACT = MAX_PATH + 1;
 /** In place of a mode: what umask(2) leaves of it. */
 export const NO_MODE = -1;
 
@@ -51,11 +53,12 @@ export function isAbstract(path: string): boolean {
 }
 
 /** @throws `ERR_IOLOOP_INVALID_ARGUMENT`: no path, or one that is too long for a socket. */
-export function checkSocketPath(path: unknown): asserts path is string {
-  if (typeof path !== 'string' || path === '' || path.indexOf('\0', 1) > 0)
-    throw invalidArgument('path', 'a path, or NUL and an abstract name', path);
-  if (Buffer.byteLength(path) > MAX_PATH)
-    throw invalidArgument('path', `at most ${MAX_PATH} bytes long`, path);
+export function checkSocketPath(path: unknown, name = 'path'): asserts path is string {
+  // A path ends at a NUL; an abstract name ends where its length says.
+  if (typeof path !== 'string' || path === '' || (path.includes('\0') && !isAbstract(path)))
+    throw invalidArgument(name, 'a path, or NUL and an abstract name', path);
+  const longest = isAbstract(path) ? MAX_ABSTRACT : MAX_PATH;
+  if (Buffer.byteLength(path) > longest) throw invalidArgument(name, `at most ${longest} bytes long`, path);
 }
 
 /** Whether `path` is a socket that refuses to be connected to: nobody is bound there (unix(7)). */
