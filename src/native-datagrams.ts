@@ -29,6 +29,8 @@ export interface DatagramAddon {
   disconnectDatagram(fd: number): void;
   /** A socket of 'seqpacket' that listens, for `acceptStream`; as `listenStream` at a path. Throws. */
   listenSeqpacket(path: string, backlog: number, mode: number): number;
+  /** Takes over a listening socket of 'seqpacket'. Throws ENOTSOCK, EINVAL (of another type, or not listening). */
+  adoptSeqpacketListener(fd: number): void;
   /** Takes over a socket with message borders. Throws ENOTSOCK, EINVAL (of another type, or listening). */
   adoptDatagram(fd: number): NativeDatagramKind;
 
@@ -121,7 +123,7 @@ export const WANT = {
   CREDENTIALS: 8,
 } as const;
 
-// native/core/datagram.h has the same lists.
+// native/core/datagram_row.h and datagram_socket.h have the same lists.
 
 /** The words of a row. */
 export const ROW = {

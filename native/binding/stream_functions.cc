@@ -273,6 +273,7 @@ void exportStreamFunctions(Napi::Env env, Napi::Object exports) {
   set("openSpare", openSpareFd);
   set("adoptSocket", take<adoptSocket>);
   set("adoptListener", take<adoptListener>);
+  set("adoptSeqpacketListener", take<adoptSeqpacketListener>);
   set("adoptPipe", takePipe);
   set("restoreFlags", restore);
   set("interfaceName", nameOfInterface);

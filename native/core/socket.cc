@@ -102,12 +102,20 @@ Result<int> readOption(int fd, int name) noexcept {
   return value;
 }
 
-/** ENOTSOCK, or EINVAL for what is no stream. */
-Status expectStream(int fd) noexcept {
+/** ENOTSOCK, or EINVAL for what is of another type. */
+Status expectType(int fd, int wanted) noexcept {
   const auto type = readOption(fd, SO_TYPE);
   if (!type) return type.error();
-  if (*type != SOCK_STREAM) return SysError{EINVAL, "getsockopt"};
+  if (*type != wanted) return SysError{EINVAL, "getsockopt"};
   return {};
+}
+
+Status adoptListenerOf(int fd, int type) noexcept {
+  if (const Status expected = expectType(fd, type); !expected) return expected;
+  const auto listening = readOption(fd, SO_ACCEPTCONN);
+  if (!listening) return listening.error();
+  if (*listening == 0) return SysError{EINVAL, "getsockopt"};
+  return makeFit(fd);
 }
 
 Peer toPeer(const sockaddr_storage& storage) noexcept {
@@ -205,7 +213,7 @@ Status makeFit(int fd) noexcept {
 }
 
 Status adoptSocket(int fd) noexcept {
-  if (const Status stream = expectStream(fd); !stream) return stream;
+  if (const Status stream = expectType(fd, SOCK_STREAM); !stream) return stream;
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;
   if (sys().getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &size) < 0)
@@ -213,13 +221,9 @@ Status adoptSocket(int fd) noexcept {
   return makeFit(fd);
 }
 
-Status adoptListener(int fd) noexcept {
-  if (const Status stream = expectStream(fd); !stream) return stream;
-  const auto listening = readOption(fd, SO_ACCEPTCONN);
-  if (!listening) return listening.error();
-  if (*listening == 0) return SysError{EINVAL, "getsockopt"};
-  return makeFit(fd);
-}
+Status adoptListener(int fd) noexcept { return adoptListenerOf(fd, SOCK_STREAM); }
+
+Status adoptSeqpacketListener(int fd) noexcept { return adoptListenerOf(fd, SOCK_SEQPACKET); }
 
 Status resetOnClose(int fd) noexcept {
   constexpr linger kAtOnce{.l_onoff = 1, .l_linger = 0};

@@ -93,6 +93,8 @@ inline constexpr int kNoSignal = 0;  // macOS: muteSigpipe()
 Status adoptSocket(int fd) noexcept;
 /** The same of a listener. ENOTSOCK; EINVAL: of another type, or not listening. */
 Status adoptListener(int fd) noexcept;
+/** The same of a listener whose connections keep the borders of messages. */
+Status adoptSeqpacketListener(int fd) noexcept;
 
 /** Has close(2) reset the connection and drop what is queued: SO_LINGER at 0, socket(7). */
 Status resetOnClose(int fd) noexcept;
