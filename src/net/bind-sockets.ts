@@ -1,7 +1,8 @@
 import type { LookupFunction } from 'node:net';
 import { checkBoolean, checkInteger, checkOptions } from '../arguments.ts';
 import { addon, closeStream } from '../native.ts';
-import { explain } from '../native-error.ts';
+import type { SocketOptions } from '../stream/socket-option-table.ts';
+import { explainPresets, presetOptions } from '../stream/socket-options.ts';
 import { bindAddresses, checkEndpoint } from './bind-addresses.ts';
 
 /** How a TCP server listens. */
@@ -12,6 +13,8 @@ export interface ListenOptions {
   reusePort?: boolean | undefined;
   /** "::" takes no IPv4 (IPV6_V6ONLY, ipv6(7)). */
   ipv6Only?: boolean | undefined;
+  /** Set before bind(2) and listen(2); connections inherit them (Linux). Those of IPv6 on sockets of IPv6 alone. */
+  socketOptions?: SocketOptions | undefined;
 }
 
 const DEFAULT_BACKLOG = 4096;
@@ -31,13 +34,14 @@ export async function bindSockets(
 ): Promise<readonly number[]> {
   checkEndpoint(port, host);
   checkOptions(options);
-  const { backlog = DEFAULT_BACKLOG, reusePort = false, ipv6Only = false, lookup } = options;
+  const { backlog = DEFAULT_BACKLOG, reusePort = false, ipv6Only = false, lookup, socketOptions } = options;
   checkInteger(backlog, 'options.backlog', 0, 0x7fffffff);
   checkBoolean(reusePort, 'options.reusePort');
   checkBoolean(ipv6Only, 'options.ipv6Only');
+  const presets = presetOptions(socketOptions);
   const bind = (address: string, onPort: number, only: boolean): number =>
-    explain({ address, port: onPort }, () =>
-      addon().listenStream(undefined, address, onPort, backlog, reusePort, only, LEAVE_MODE),
+    explainPresets(presets, { address, port: onPort }, () =>
+      addon().listenStream(undefined, address, onPort, backlog, reusePort, only, LEAVE_MODE, presets),
     );
   return bindAddresses({ bind, portOf, release: closeStream }, port, host, { ipv6Only, lookup });
 }
