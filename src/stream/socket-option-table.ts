@@ -1,7 +1,7 @@
 /**
  * The common socket options by the names of their man pages. Which there are depends on the system: one that
  * it does not have is `ERR_IOLOOP_INVALID_ARGUMENT`, and one that a socket of this kind does not have
- * ENOPROTOOPT or EOPNOTSUPP. "Root": CAP_NET_ADMIN, unless it says otherwise; without it EPERM.
+ * ENOPROTOOPT or ENOTSUP. "Root": CAP_NET_ADMIN, unless it says otherwise; without it EPERM.
  *
  * What is set on a listening socket, accepted ones inherit (Linux).
  */
