@@ -13,6 +13,8 @@ import { runRounds } from './harness/rounds.ts';
 import { lines } from './lines.ts';
 import { memory } from './memory.ts';
 import { timers } from './timers.ts';
+import { udpEcho } from './udp-echo.ts';
+import { udpReceive } from './udp-receive.ts';
 import { wait } from './wait.ts';
 import { waker } from './waker.ts';
 
@@ -24,6 +26,8 @@ const questions: Readonly<Record<string, (options: BenchOptions) => Promise<Ques
   burst,
   memory,
   drip,
+  'udp-echo': udpEcho,
+  'udp-receive': udpReceive,
   timers,
   waker,
   wait,

@@ -29,7 +29,7 @@ const metrics: readonly Metric[] = [
     key: 'lostPercent',
     label: 'lost %',
     meaning:
-      'of those that were sent, the share that the server did not count: its queue in the kernel was full',
+      'of those that were sent, the share that the server did not count: a queue was full',
     digits: 1,
     compared: false,
   },
