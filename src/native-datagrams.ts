@@ -9,8 +9,9 @@ export interface DatagramAddon {
   /**
    * A socket of that kind, neither bound nor connected, for {@link bindDatagram} and the rest.
    *
-   * On Linux those of the Internet are told of ICMP errors (IP_RECVERR, ip(7); {@link receiveError}) and
-   * get no multicast but their own groups' (IP_MULTICAST_ALL at 0); those of 'seqpacket' are told who
+   * On Linux those of the Internet are told of ICMP errors (IP_RECVERR, ip(7); {@link receiveError}), by
+   * Ready.PRIORITY as well (SO_SELECT_ERR_QUEUE, socket(7)), and get no multicast but their own groups'
+   * (IP_MULTICAST_ALL at 0); those of 'seqpacket' are told who
    * sent a message (SO_PASSCRED, unix(7)), which tells an empty one from the end. Throws.
    */
   openDatagram(kind: NativeDatagramKind): number;

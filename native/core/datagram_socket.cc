@@ -34,8 +34,10 @@ struct KindOption {
 #if defined(__linux__)
 constexpr auto kFromBirth = std::to_array<KindOption>({
     {Kind::udp4, IPPROTO_IP, IP_RECVERR, 1},
+    {Kind::udp4, SOL_SOCKET, SO_SELECT_ERR_QUEUE, 1},
     {Kind::udp4, IPPROTO_IP, IP_MULTICAST_ALL, 0},
     {Kind::udp6, IPPROTO_IP, IP_RECVERR, 1},
+    {Kind::udp6, SOL_SOCKET, SO_SELECT_ERR_QUEUE, 1},
     {Kind::udp6, IPPROTO_IP, IP_MULTICAST_ALL, 0},
     {Kind::udp6, IPPROTO_IPV6, IPV6_RECVERR, 1},
     {Kind::udp6, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0},

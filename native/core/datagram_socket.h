@@ -22,8 +22,9 @@ enum class DatagramKind : std::uint8_t { udp4, udp6, local, seqpacket };
 /**
  * A socket that is neither bound nor connected.
  *
- * On Linux those of the Internet are told of ICMP errors (IP_RECVERR, ip(7)) and get no multicast
- * but their own groups' (IP_MULTICAST_ALL at 0); seqpacket ones are told who sent a message
+ * On Linux those of the Internet are told of ICMP errors (IP_RECVERR, ip(7)), which make them ready
+ * for `priority` as well (SO_SELECT_ERR_QUEUE, socket(7)), and get no multicast but their own
+ * groups' (IP_MULTICAST_ALL at 0); seqpacket ones are told who sent a message
  * (SO_PASSCRED, unix(7)), for which the kernel gives them an abstract name when they connect.
  */
 Result<UniqueFd> openDatagram(DatagramKind kind) noexcept;

@@ -9,6 +9,7 @@ import {
   invalidArgument,
 } from '../arguments.ts';
 import { IOLoopError, SystemError } from '../errors.ts';
+import { Interest } from '../interest.ts';
 import { isIpLiteral } from '../ip-literal.ts';
 import { addon } from '../native.ts';
 import { type DatagramRows, ROW, WANT } from '../native-datagrams.ts';
@@ -77,6 +78,8 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
   readonly #segments: SegmentedSends | null;
   #local: InetAddress | null = null;
   #isConnected = false;
+  /** What it is watched for when nobody reads; null: nothing was sent yet. */
+  #errorInterest: number | null = null;
 
   /**
    * @throws `ERR_IOLOOP_INVALID_ARGUMENT`; {@link SystemError} EMFILE, EAFNOSUPPORT ...; ENOPROTOOPT for
@@ -294,7 +297,12 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
     return endpointAt(rows, row);
   }
 
+  protected override get interest(): number {
+    return super.interest || (this.#errorInterest ?? 0);
+  }
+
   protected override sendRows(queue: SendQueue): number {
+    if (this.#errorInterest === null) this.#watchForErrors();
     return this.#segments?.send(this.fd, queue) ?? super.sendRows(queue);
   }
 
@@ -303,6 +311,17 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
     if (errors.get(0, ROW.FAMILY) === 0) return super.pendingError(errno);
     const address = textAt(errors, 0, ROW.ADDRESS, ROW.SCOPE);
     return new SystemError(errno, 'send', { address, port: errors.get(0, ROW.PORT) });
+  }
+
+  /** ICMP answers when the send is over, and perhaps the last one: errors come without Interest, but not unwatched. */
+  #watchForErrors(): void {
+    this.#errorInterest = Interest.PRIORITY;
+    try {
+      this.watch();
+    } catch {
+      // A loop that cannot watch it: a reader, or a later send, comes upon them.
+      this.#errorInterest = 0;
+    }
   }
 
   #room(data: string | Uint8Array, words: Int32Array | null, port: number | undefined): SendQueue | null {

@@ -151,7 +151,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
   /** @internal */
   override ready(_fd: number, events: number): void {
     const failed = (events & (Ready.ERROR | Ready.HANGUP)) !== 0;
-    if ((events & Ready.ERROR) !== 0) this.takeErrors();
+    if ((events & (Ready.ERROR | Ready.PRIORITY)) !== 0) this.takeErrors();
     if (failed || (events & Ready.READ) !== 0) this.#receive();
     if (failed || (events & Ready.WRITE) !== 0) this.unblock();
   }
@@ -274,7 +274,11 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
     for (let receives = 0; receives < MAX_RECEIVES && this.#wantsMore; receives++) {
       const slab = datagrams.slab(this.maxPacketSize, this.#batch);
       const count = receiveDatagrams(this.fd, slab, slot, this.#rows, datagrams.names, fds);
-      if (count === EAGAIN) return;
+      if (count === EAGAIN) {
+        // To select(2) errors that wait are the same as messages.
+        if (receives === 0) this.takeErrors();
+        return;
+      }
       if (count < 0) {
         this.#failed(count);
         continue;
@@ -304,6 +308,9 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
     try {
       if (this.#listener !== null) this.#listener(batch);
       else this.#store(batch);
+    } catch (error) {
+      if (this.owner === null) throw error;
+      this.owner.socketFailed(this, error);
     } finally {
       batch.end();
     }
