@@ -12,7 +12,7 @@ export interface SocketOptions {
   SO_BROADCAST?: boolean | undefined;
   /** Goes by this network interface alone, as 'eth0'; '': by any. Root (CAP_NET_RAW) to change it once it is set. */
   SO_BINDTODEVICE?: string | undefined;
-  /** Microseconds that a receive which would block polls the device. Root to raise it. */
+  /** Microseconds that a receive which would block polls the device. Older kernels: root to raise it. */
   SO_BUSY_POLL?: number | undefined;
   /** Goes to hosts of a network of ours alone, by no gateway. */
   SO_DONTROUTE?: boolean | undefined;
