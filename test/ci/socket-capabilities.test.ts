@@ -6,16 +6,16 @@ import { connectPair } from '../support/streams.ts';
 import { suite } from '../support/suite.ts';
 
 /** What takes CAP_NET_ADMIN. */
-const privileged: SocketOptions = {
+const privileged = {
   SO_MARK: 7,
   SO_PREFER_BUSY_POLL: true,
   SO_PRIORITY: 7,
   SO_RCVBUFFORCE: 2 ** 28,
   SO_SNDBUFFORCE: 2 ** 28,
   IP_TRANSPARENT: true,
-};
+} satisfies SocketOptions;
 /** What takes a capability on some kernels, or to be changed. */
-const halfPrivileged: SocketOptions = { SO_BINDTODEVICE: 'lo', SO_BUSY_POLL: 50 };
+const halfPrivileged = { SO_BINDTODEVICE: 'lo', SO_BUSY_POLL: 50 } satisfies SocketOptions;
 
 suite('socket options that take capabilities', (test) => {
   test('are set by root, and read as they were set', async (context) => {
