@@ -142,6 +142,7 @@ for (const backend of IOLoop.backends) {
       server.onMessages((batch) => {
         seen.add(`${batch.data(0)}`);
         const { buffer } = batch.data(0);
+        if (!(buffer instanceof ArrayBuffer)) throw new Error('shared memory cannot be transferred');
         structuredClone(buffer, { transfer: [buffer] });
         try {
           batch.data(0);
