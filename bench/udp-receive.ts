@@ -28,8 +28,7 @@ const metrics: readonly Metric[] = [
   {
     key: 'lostPercent',
     label: 'lost %',
-    meaning:
-      'of those that were sent, the share that the server did not count: a queue was full',
+    meaning: 'of those that were sent, the share that the server did not count: a queue was full',
     digits: 1,
     compared: false,
   },
