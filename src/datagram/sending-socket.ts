@@ -283,6 +283,7 @@ export abstract class SendingSocket extends SocketCore {
       if (taken > 0) {
         queue.advance(taken);
         hasRetried = false;
+        this.#retryMs = FIRST_RETRY_MS;
       } else if (taken === EAGAIN) {
         this.#blocked();
         return null;
