@@ -156,8 +156,8 @@ class Outgoing {
   std::size_t controlUsed_ = 0;
 };
 
-/** Whether an error may be ICMP's: the errno values of icmp_err_convert in Linux. */
-bool mayBeIcmp([[maybe_unused]] int code) noexcept {
+/** Whether a send failed with what may be ICMP's: the errno values of icmp_err_convert in Linux. */
+bool mayBeIcmp([[maybe_unused]] int fd, [[maybe_unused]] int code) noexcept {
 #if defined(__linux__)
   switch (code) {
     case ECONNREFUSED:
@@ -170,7 +170,8 @@ bool mayBeIcmp([[maybe_unused]] int code) noexcept {
     case EPROTO:
     case EACCES:
     case EMSGSIZE:
-      return true;
+      // A peer in the Unix domain is told of once, and disconnected.
+      return isInet(fd);
     default:
       return false;
   }
@@ -216,14 +217,14 @@ ssize_t sendDatagrams(int fd, const DatagramSource& source) noexcept {
     if (refused != 0) break;
   }
   if (outgoing.messages().empty()) return -refused;
-  const auto send = [&] {
-    return transfer<&SysTable::sendmmsg, &SysTable::sendmsg>(fd, outgoing.messages(),
-                                                             MSG_DONTWAIT | kNoSignal);
+  const auto send = [&]() -> ssize_t {
+    const int sent = transfer<&SysTable::sendmmsg, &SysTable::sendmsg>(fd, outgoing.messages(),
+                                                                       MSG_DONTWAIT | kNoSignal);
+    return sent < 0 ? -errno : sent;
   };
-  int sent = send();
+  const ssize_t sent = send();
   // Told once, an error of ICMP is gone: what fails again is this datagram's own.
-  if (sent < 0 && mayBeIcmp(errno)) sent = send();
-  return sent < 0 ? -errno : sent;
+  return sent < 0 && mayBeIcmp(fd, static_cast<int>(-sent)) ? send() : sent;
 }
 
 }  // namespace ioloop

@@ -45,16 +45,10 @@ int icmpError(msghdr& message) noexcept {
   return code;
 }
 
-/** A socket of the Unix domain has no queue of errors, and receives a message instead. */
-bool hasErrorQueue(int fd) noexcept {
-  int domain = AF_UNIX;
-  socklen_t size = sizeof domain;
-  return sys().getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain != AF_UNIX;
-}
-
 /** Takes entries of the error queue until one is ICMP's; false: there is none. */
 bool takeIcmpError(int fd, DatagramRow& row) noexcept {
-  if (!hasErrorQueue(fd)) return false;
+  // In the Unix domain there is no such queue, and MSG_ERRQUEUE receives a message.
+  if (!isInet(fd)) return false;
   for (;;) {
     DatagramName name;
     alignas(cmsghdr) std::array<std::byte, 512> control;

@@ -236,6 +236,11 @@ Result<Address> localAddress(int fd) noexcept {
   return readAddress(fd, sys().getsockname, "getsockname");
 }
 
+bool isInet(int fd) noexcept {
+  const auto local = localAddress(fd);
+  return local && local->family() != Address::Family::local;
+}
+
 Result<Address> peerAddress(int fd) noexcept {
   return readAddress(fd, sys().getpeername, "getpeername");
 }

@@ -101,6 +101,8 @@ Status resetOnClose(int fd) noexcept;
 
 /** Where the socket is bound. */
 Result<Address> localAddress(int fd) noexcept;
+/** Whether the socket is one of the Internet. */
+bool isInet(int fd) noexcept;
 /** Whom the socket is connected to. ENOTCONN: nobody, or no longer. */
 Result<Address> peerAddress(int fd) noexcept;
 
