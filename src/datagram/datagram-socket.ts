@@ -155,6 +155,7 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
     checkHost(host);
     this.checkOpen();
     const address = await this.#resolve(host);
+    if (this.#isConnected) this.checkAllSent();
     explain({ address, port }, () => addon().connectDatagram(this.openFd, undefined, address, port));
     this.#isConnected = true;
     this.#local = null;
@@ -164,6 +165,7 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
   disconnect(): void {
     const fd = this.openFd;
     if (!this.#isConnected) throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the socket is not connected');
+    this.checkAllSent();
     explain({ detail: `fd ${fd}` }, () => addon().disconnectDatagram(fd));
     this.#isConnected = false;
     this.#local = null;

@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { invalidArgument } from '../arguments.ts';
 import { type Deferred, deferred } from '../deferred.ts';
-import { LimitError, SystemError } from '../errors.ts';
+import { IOLoopError, LimitError, SystemError } from '../errors.ts';
 import { closeStream, sendDatagrams } from '../native.ts';
 import { FLAG, ROW } from '../native-datagrams.ts';
 import { duplicateFds, type PassedFd } from '../passed-fds.ts';
@@ -133,6 +133,17 @@ export abstract class SendingSocket extends SocketCore {
     return this.#queue === null;
   }
 
+  /**
+   * What was sent to whom the socket is connected to goes to nobody else.
+   *
+   * @throws `ERR_IOLOOP_INVALID_STATE` while some of it waits.
+   */
+  protected checkAllSent(): void {
+    if (this.sendAllNow()) return;
+    const message = `${this.bytesQueued} bytes are queued for whom the socket is connected to: see flush()`;
+    throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', message);
+  }
+
   /** The queue, with `data` added; null: it is full. */
   protected room(data: string | Uint8Array, nameSize: number): SendQueue | null {
     const queue = this.#queue ?? this.datagrams.takeQueue();
@@ -146,14 +157,13 @@ export abstract class SendingSocket extends SocketCore {
 
   /** Sends what was just added to `queue` as soon as it can be: settles when it has left. */
   protected leave(queue: SendQueue): Promise<void> {
-    let refusal: SystemError | null = null;
-    if (!this.#isBlocked) {
-      refusal = this.#transmit(true);
-      if (refusal === null && this.#queue === null) return SETTLED;
-    }
+    const isAlone = queue.length === 1 && !this.#isBlocked;
+    const refusal = isAlone ? this.#transmit(true) : null;
+    if (isAlone && refusal === null && this.#queue === null) return SETTLED;
     const sending = new Sending(1, this.report);
     if (refusal === null) queue.wait(queue.last, sending);
     else sending.failed(refusal);
+    if (!isAlone && !this.#isBlocked) this.#transmit();
     return sending.promise;
   }
 
@@ -270,8 +280,8 @@ export abstract class SendingSocket extends SocketCore {
   /**
    * Sends what the kernel takes of the queue.
    *
-   * @param isLeaving Whether nobody waits yet for the last message: why it was refused is then the
-   *   answer, instead of a report.
+   * @param isLeaving Whether it holds one message, for which nobody waits yet: why that was refused is
+   *   then the answer, instead of a report.
    */
   #transmit(isLeaving = false): SystemError | null {
     const queue = this.#queue;
@@ -282,6 +292,7 @@ export abstract class SendingSocket extends SocketCore {
       const taken = this.sendRows(queue);
       if (taken > 0) {
         queue.advance(taken);
+        this.#retryMs = FIRST_RETRY_MS;
         hasRetried = false;
         this.#retryMs = FIRST_RETRY_MS;
       } else if (taken === EAGAIN) {
@@ -312,13 +323,12 @@ export abstract class SendingSocket extends SocketCore {
   }
 
   #refused(queue: SendQueue, result: number, isLeaving: boolean): SystemError | null {
-    const isAnswer = isLeaving && queue.length === 1;
     const size = queue.rows.get(queue.first, ROW.SIZE);
     const detail = `${size} bytes to ${this.destinationOf(queue, queue.first)}`;
     const error = new SystemError(result, 'send', { detail });
-    if (!queue.refuse(error) && !isAnswer) this.report(error);
+    if (!queue.refuse(error) && !isLeaving) this.report(error);
     if (this.isFatal(error.code)) this.dispose(error);
-    return isAnswer ? error : null;
+    return isLeaving ? error : null;
   }
 
   /** The kernel takes no more: it says when it does, or we look again. */

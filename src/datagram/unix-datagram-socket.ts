@@ -119,18 +119,25 @@ export class UnixDatagramSocket extends MessageSocket<UnixDatagramBatch, UnixDat
   /**
    * Sends to `path` and receives from nobody else from now on.
    *
-   * @throws SystemError ECONNREFUSED: nobody is there; ENOENT, EACCES, EPROTOTYPE: of another type.
+   * @throws SystemError ECONNREFUSED: nobody is there; ENOENT, EACCES, EPROTOTYPE: of another type;
+   *   `ERR_IOLOOP_INVALID_STATE`: what was sent to the last one still waits ({@link flush}).
    */
   async connect(path: string): Promise<void> {
     checkSocketPath(path);
+    if (this.#isConnected) this.checkAllSent();
     explain({ path }, () => addon().connectDatagram(this.openFd, path, '', 0));
     this.#isConnected = true;
   }
 
-  /** The end of {@link connect}. @throws `ERR_IOLOOP_INVALID_STATE`: it is not connected. */
+  /**
+   * The end of {@link connect}. Linux drops what has come from the peer and was not received.
+   *
+   * @throws `ERR_IOLOOP_INVALID_STATE`: it is not connected, or what was sent still waits.
+   */
   disconnect(): void {
     const fd = this.openFd;
     if (!this.#isConnected) throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the socket is not connected');
+    this.checkAllSent();
     explain({ detail: `fd ${fd}` }, () => addon().disconnectDatagram(fd));
     this.#isConnected = false;
   }
@@ -140,8 +147,9 @@ export class UnixDatagramSocket extends MessageSocket<UnixDatagramBatch, UnixDat
    * behind it. `data` is yours again when the call returns. A connected socket takes no path.
    *
    * @returns Settles when it is in the receiver's buffer. It rejects with SystemError ECONNREFUSED:
-   *   nobody is there any more; ENOENT, EACCES, EMSGSIZE (the message names the size);
-   *   `ERR_IOLOOP_BUFFER_FULL`. A rejection that nobody waits for goes to `onError` instead.
+   *   nobody is there any more (then ENOTCONN, until {@link connect} is called again); ENOENT, EACCES,
+   *   EMSGSIZE (the message names the size); `ERR_IOLOOP_BUFFER_FULL`. A rejection that nobody waits for
+   *   goes to `onError` instead.
    */
   send(data: string | Uint8Array, path?: string): Promise<void> {
     checkData(data);
