@@ -14,6 +14,7 @@ export type SystemCall =
   | 'ioctl'
   | 'poll'
   | 'recv'
+  | 'recvmsg'
   | 'select'
   | 'send'
   | 'sendfile'
