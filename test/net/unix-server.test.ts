@@ -189,7 +189,7 @@ for (const backend of IOLoop.backends)
       chmodSync(longest, 0o600);
     });
 
-    if (process.platform === 'linux')
+    if (process.platform === 'linux') {
       test('serves at an abstract name, which is no file', async (context) => {
         const path = `\0ioloop-test-${process.pid}`;
         const server = makeServer(context);
@@ -200,6 +200,22 @@ for (const backend of IOLoop.backends)
         server.stop();
         await makeServer(context).listen(path);
       });
+
+      test('has an abstract name of that length and no other', async (context) => {
+        const name = `\0ioloop-length-${process.pid}`;
+        const names = [name, name.padEnd(108, 'x'), `${name}\0`];
+        const server = makeServer(context);
+        for (const path of names) {
+          assert.is((await server.listen(path)).path, path);
+          assert.is(await readAll(path), 'hello');
+        }
+        // It shows each byte of a name, a NUL as '@' (proc(5)).
+        const table = readFileSync('/proc/net/unix', 'latin1').match(/@ioloop-length\S*/g);
+        assert.equal(new Set(table), new Set(names.map((path) => path.replaceAll('\0', '@'))));
+        assert.is(await refusal(server.listen(name.padEnd(109, 'x'))), 'ERR_IOLOOP_INVALID_ARGUMENT');
+        assert.is(await refusal(IOStream.connect({ path: name.slice(0, -1) })), 'ECONNREFUSED');
+      });
+    }
 
     test('takes over a socket that listens, and leaves its file alone', async (context) => {
       const path = makePath(context.defer);
