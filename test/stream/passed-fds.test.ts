@@ -1,4 +1,6 @@
-import { fstatSync } from 'node:fs';
+import { fstatSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 
 import {
@@ -10,6 +12,7 @@ import {
   StreamClosedError,
   type StreamOptions,
   SystemError,
+  UnixServer,
 } from '../../src/index.ts';
 import { sendWithFds } from '../../src/native.ts';
 import { closeFd } from '../../src/raw.ts';
@@ -31,6 +34,13 @@ function makeFds(count: number, defer: TestContext['defer']): number[] {
     for (const fd of fds) closeFd(fd);
   });
   return fds.slice(0, count);
+}
+
+/** A directory that goes with the test. */
+function makeDirectory(defer: TestContext['defer']): string {
+  const directory = mkdtempSync(join(tmpdir(), 'ioloop-'));
+  defer(() => rmSync(directory, { recursive: true }));
+  return directory;
 }
 
 /** Which files they are. */
@@ -268,6 +278,31 @@ for (const backend of IOLoop.backends) {
       const error = await refusal(left.sendFds(fds, 'x'));
       assert.ok(IOLoopError.is(error, 'ERR_IOLOOP_BUFFER_FULL'));
       assert.ok(left.closed);
+    });
+
+    test('are received by servers, and closed with the handler that did not take them', async (context) => {
+      const { loop, defer } = context;
+      const fds = makeFds(2, defer);
+      const files: number[] = [];
+      const server = new UnixServer(
+        async (stream) => {
+          await stream.readUntil('\n');
+          for (const fd of stream.takeFds(1)) {
+            files.push(...filesOf([fd]));
+            fd.close();
+          }
+        },
+        { loop, receiveFds: 2 },
+      );
+      defer(() => server.close({ graceMs: 0 }));
+      const { path } = await server.listen(join(makeDirectory(defer), 's'));
+      const before = openFds().size;
+      const client = await IOStream.connect({ path }, { loop });
+      await client.sendFds(fds, 'two\n');
+      await client.readUntilClose();
+      await client.whenClosed;
+      assert.equal(files, filesOf(fds.slice(0, 1)));
+      assert.is(openFds().size, before);
     });
 
     test('of a stream that closes afterwards cost its loop nothing', async (context) => {

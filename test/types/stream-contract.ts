@@ -16,13 +16,17 @@ import {
   type IOLoopError,
   IOStream,
   type ListenOptions,
+  type OwnedFd,
+  type PeerCredentials,
   PipeIOStream,
   type ServerOptions,
+  type SocketOptions,
   StreamClosedError,
   type StreamHandler,
   type StreamOptions,
   StreamServer,
   TCPServer,
+  type TcpInfo,
   toDuplex,
   type UnixAddress,
   UnixServer,
@@ -162,14 +166,52 @@ export function tuning(stream: IOStream): void {
   exactly<void>()(stream.setNoDelay(true));
   exactly<void>()(stream.setKeepAlive(1));
   exactly<void>()(stream.setKeepAlive(false));
+  exactly<TcpInfo>()(stream.tcpInfo());
   const numbers: Readonly<Record<string, number>> = stream.tcpInfo();
-  exactly<number>()(stream.tcpInfo().rttUs);
   void numbers;
   exactly<void>()(stream.setOption('SO_RCVBUF', 1));
   exactly<void>()(stream.setOption('TCP_NODELAY', true));
   exactly<void>()(stream.setOption('TCP_CONGESTION', 'cubic'));
   exactly<void>()(stream.setOption(1, 2, new Uint8Array(4)));
   exactly<number>()(stream.getOption('SO_RCVBUF'));
+  exactly<string>()(stream.getOptionText('TCP_CONGESTION'));
+  const names: readonly (keyof SocketOptions)[] = [
+    'SO_MARK',
+    'TCP_FASTOPEN',
+    'IP_TOS',
+    'IPV6_V6ONLY',
+    'UDP_GRO',
+  ];
+  void names;
+  const socketOptions: SocketOptions = {
+    SO_MARK: 1,
+    TCP_QUICKACK: true,
+    TCP_CONGESTION: 'bbr',
+    IP_TTL: undefined,
+  };
+  // @ts-expect-error a flag is no word
+  socketOptions.TCP_NODELAY = 'yes';
+  const connecting: ConnectOptions = { socketOptions };
+  const listening: ListenOptions = { socketOptions };
+  void [connecting, listening];
+}
+
+export async function passing(stream: IOStream, options: StreamOptions): Promise<number> {
+  options.receiveFds = 1;
+  options.receiveFds = undefined;
+  const received: OwnedFd[] = stream.takeFds();
+  exactly<OwnedFd[]>()(stream.takeFds(1));
+  exactly<Promise<void>>()(stream.sendFds([0, ...received], 'text'));
+  exactly<Promise<void>>()(stream.sendFds([0], [new Uint8Array(1)]));
+  exactly<PeerCredentials>()(stream.peerCredentials());
+  const { pid, uid, gid } = stream.peerCredentials();
+  const [first] = received;
+  if (first === undefined) return pid + uid + gid;
+  using disposed = first;
+  exactly<boolean>()(disposed.closed);
+  exactly<number>()(disposed.fd);
+  exactly<void>()(disposed.close());
+  return disposed.take();
 }
 
 export async function state(stream: IOStream): Promise<number> {
