@@ -147,6 +147,11 @@ function longestZeros(groups: readonly number[]): { start: number; length: numbe
   return longest;
 }
 
+/** The address of a path, of an abstract name after a NUL, or of nobody: ''. */
+export function toUnixAddress(path: string): UnixAddress {
+  return new Unix(path);
+}
+
 /** An address as the addon gives it; null is the accepted peer that has no name, in the Unix domain. */
 export function toAddress(native: NativeAddress | NativePeer | null): Address {
   if (native === null) return new Unix('');

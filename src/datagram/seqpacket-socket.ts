@@ -62,9 +62,7 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
 
   /** @internal Takes over a connected descriptor of this environment. */
   constructor(fd: number, options?: SeqpacketOptions) {
-    const settings = messageSettings(options);
-    checkBoolean(options?.receiveFds, 'options.receiveFds');
-    checkBoolean(options?.allowHalfOpen, 'options.allowHalfOpen');
+    const settings = seqpacketSettings(options);
     super(prepared(fd, settings), settings, options?.receiveFds === true);
     this.#allowHalfOpen = options?.allowHalfOpen === true;
   }
@@ -306,6 +304,18 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
 }
 
 const NOTHING = new Uint8Array(0);
+
+/**
+ * Checks `options` and fills in the defaults of all sockets.
+ *
+ * @throws `ERR_IOLOOP_INVALID_ARGUMENT`; `ERR_IOLOOP_CLOSED`.
+ */
+export function seqpacketSettings(options: SeqpacketOptions | undefined): MessageSettings {
+  const settings = messageSettings(options);
+  checkBoolean(options?.receiveFds, 'options.receiveFds');
+  checkBoolean(options?.allowHalfOpen, 'options.allowHalfOpen');
+  return settings;
+}
 
 /** `fd`, with what can be set before it is used. */
 function prepared(fd: number, settings: MessageSettings): number {

@@ -16,9 +16,11 @@ const ENOBUFS = -constants.errno.ENOBUFS;
 const NOTHING_IS_THERE: ReadonlySet<string> = new Set(['EBADF', 'ENOTSOCK']);
 
 /** Who looks after a socket: the server that made it. */
-export interface SocketOwner {
+export interface SocketOwner<Socket> {
+  /** What the socket's listener threw. */
+  socketFailed(socket: Socket, error: unknown): void;
   /** Its descriptor is gone. */
-  socketClosed(socket: object): void;
+  socketClosed(socket: Socket): void;
 }
 
 /**
@@ -31,7 +33,7 @@ export abstract class SocketCore {
   /** @internal */
   readonly settings: MessageSettings;
   /** @internal */
-  owner: SocketOwner | null = null;
+  owner: SocketOwner<this> | null = null;
   /** Settles when the descriptor is gone; null: nobody has ended it. */
   protected ending: Deferred | null = null;
   #fd: number;

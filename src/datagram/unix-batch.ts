@@ -1,3 +1,4 @@
+import { toUnixAddress, type UnixAddress } from '../address.ts';
 import { closeStream } from '../native.ts';
 import { FLAG, NAME_SIZE, ROW } from '../native-datagrams.ts';
 import { OwnedFd } from '../owned-fd.ts';
@@ -67,5 +68,10 @@ export class UnixDatagramBatch extends UnixMessageBatch {
     const start = row * NAME_SIZE;
     const { names } = this.owner.datagrams;
     return Buffer.from(names.buffer, start, this.rows.get(row, ROW.PORT)).toString();
+  }
+
+  /** Where message `i` came from. */
+  source(i: number): UnixAddress {
+    return toUnixAddress(this.path(i));
   }
 }
