@@ -18,6 +18,21 @@ export function openSocket(kind: NativeDatagramKind, setUp: (fd: number) => void
   }
 }
 
+/** The two ends of a new connection, each after `setUp`; closed, when that throws. */
+export function openPair(
+  kind: 'unix' | 'seqpacket',
+  setUp: (fd: number) => void,
+): [one: number, other: number] {
+  const ends = explain({ detail: kind }, () => addon().openDatagramPair(kind));
+  try {
+    for (const fd of ends) setUp(fd);
+    return ends;
+  } catch (error) {
+    for (const fd of ends) closeStream(fd);
+    throw error;
+  }
+}
+
 /**
  * What `make` makes of a descriptor that is taken over; when it throws, that is the caller's as before.
  *

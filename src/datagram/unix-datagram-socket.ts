@@ -11,9 +11,9 @@ import type { PeerCredentials } from '../peer-credentials.ts';
 import type { Chunk } from '../stream/read-buffer.ts';
 import { checkSocketPath, isAbstract, NO_MODE, SocketFile } from '../stream/socket-file.ts';
 import type { Origin } from './message-batch.ts';
-import { type MessageOptions, messageSettings } from './message-options.ts';
+import { type MessageOptions, type MessageSettings, messageSettings } from './message-options.ts';
 import { MessageSocket } from './message-socket.ts';
-import { adoptSocket, isConnected, openSocket, setBufferSizes } from './open-socket.ts';
+import { adoptSocket, isConnected, openPair, openSocket, setBufferSizes } from './open-socket.ts';
 import type { SendQueue } from './send-queue.ts';
 import { checkData } from './sending-socket.ts';
 import { UnixDatagramBatch } from './unix-batch.ts';
@@ -63,19 +63,19 @@ export class UnixDatagramSocket extends MessageSocket<UnixDatagramBatch, UnixDat
   /** @internal Over a descriptor that was adopted. */
   constructor(options: UnixDatagramOptions | undefined, adopted: number);
   constructor(options?: UnixDatagramOptions, adopted?: number) {
-    checkOptions(options);
-    const { receiveFds, credentials } = options ?? {};
-    checkBoolean(receiveFds, 'options.receiveFds');
-    checkBoolean(credentials, 'options.credentials');
-    const settings = messageSettings(options);
-    super(adopted ?? openSocket('unix', (fd) => setUp(fd, options)), settings, receiveFds === true);
+    const settings = unixSettings(options);
+    const fd = adopted ?? openSocket('unix', (opened) => setUp(opened, settings, options));
+    super(fd, settings, options?.receiveFds === true);
   }
 
   /** Two sockets that are connected to each other (socketpair(2)). */
   static pair(options?: UnixDatagramOptions): [UnixDatagramSocket, UnixDatagramSocket] {
-    messageSettings(options);
-    const [one, other] = explain({}, () => addon().openDatagramPair('unix'));
-    const pair: [UnixDatagramSocket, UnixDatagramSocket] = [fromOwn(one, options), fromOwn(other, options)];
+    const settings = unixSettings(options);
+    const [one, other] = openPair('unix', (fd) => setUp(fd, settings, options));
+    const pair: [UnixDatagramSocket, UnixDatagramSocket] = [
+      new UnixDatagramSocket(options, one),
+      new UnixDatagramSocket(options, other),
+    ];
     for (const socket of pair) socket.#isConnected = true;
     return pair;
   }
@@ -89,7 +89,8 @@ export class UnixDatagramSocket extends MessageSocket<UnixDatagramBatch, UnixDat
   static fromFd(fd: number, options?: UnixDatagramOptions): UnixDatagramSocket {
     checkFd(fd);
     return adoptSocket(fd, ['unix'], () => {
-      const socket = fromOwn(fd, options);
+      setUp(fd, unixSettings(options), options);
+      const socket = new UnixDatagramSocket(options, fd);
       socket.#isConnected = isConnected(fd);
       return socket;
     });
@@ -268,13 +269,15 @@ export class UnixDatagramSocket extends MessageSocket<UnixDatagramBatch, UnixDat
   }
 }
 
-function setUp(fd: number, options: UnixDatagramOptions | undefined): void {
-  setBufferSizes(fd, messageSettings(options));
-  if (options?.credentials) addon().wantControl(fd, WANT.CREDENTIALS);
+/** Checks `options` and fills in the defaults of all sockets. */
+function unixSettings(options: UnixDatagramOptions | undefined): MessageSettings {
+  const settings = messageSettings(options);
+  checkBoolean(options?.receiveFds, 'options.receiveFds');
+  checkBoolean(options?.credentials, 'options.credentials');
+  return settings;
 }
 
-/** A socket over a descriptor of this environment. */
-function fromOwn(fd: number, options: UnixDatagramOptions | undefined): UnixDatagramSocket {
-  setUp(fd, options);
-  return new UnixDatagramSocket(options, fd);
+function setUp(fd: number, settings: MessageSettings, options: UnixDatagramOptions | undefined): void {
+  setBufferSizes(fd, settings);
+  if (options?.credentials) addon().wantControl(fd, WANT.CREDENTIALS);
 }
