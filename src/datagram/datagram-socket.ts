@@ -236,19 +236,19 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
   /** How many hops a multicast may go, 1 by default: 0 stays on this machine. */
   setMulticastTtl(ttl: number): void {
     checkInteger(ttl, 'ttl', 0, 255);
-    this.setOption(this.#family === 6 ? 'IPV6_MULTICAST_HOPS' : 'IP_MULTICAST_TTL', ttl);
+    this.#setOfFamilies('IP_MULTICAST_TTL', 'IPV6_MULTICAST_HOPS', ttl);
   }
 
   /** Whether this machine's members of a group get what is sent from here; true. */
   setMulticastLoopback(on: boolean): void {
     checkFlag(on, 'on');
-    this.setOption(this.#family === 6 ? 'IPV6_MULTICAST_LOOP' : 'IP_MULTICAST_LOOP', on);
+    this.#setOfFamilies('IP_MULTICAST_LOOP', 'IPV6_MULTICAST_LOOP', on);
   }
 
   /** How many hops a datagram may go, 1 to 255; 64 on most systems. */
   setTtl(ttl: number): void {
     checkInteger(ttl, 'ttl', 1, 255);
-    this.setOption(this.#family === 6 ? 'IPV6_UNICAST_HOPS' : 'IP_TTL', ttl);
+    this.#setOfFamilies('IP_TTL', 'IPV6_UNICAST_HOPS', ttl);
   }
 
   /** Whether broadcasts may be sent (SO_BROADCAST, socket(7)); false. */
@@ -365,6 +365,21 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
       addon().wantControl(this.openFd, WANT.LOCAL);
     } catch {
       // A system that does not tell chooses the address itself.
+    }
+  }
+
+  /** Sets an option by its name in IPv4, in IPv6, or both where the socket sends by both. */
+  #setOfFamilies(four: string, six: string, value: number | boolean): void {
+    if (this.#family === 4) {
+      this.setOption(four, value);
+      return;
+    }
+    this.setOption(six, value);
+    if (this.#ipv6Only) return;
+    try {
+      this.setOption(four, value);
+    } catch {
+      // macOS and the BSDs have no option of IPv4 for such a socket.
     }
   }
 
