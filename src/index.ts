@@ -36,10 +36,31 @@ export type { Handler } from './handler.ts';
 export { Interest, Ready } from './interest.ts';
 export { IOLoop, type LoopMetrics, type LoopOptions, type WaitOptions } from './ioloop.ts';
 export type { ListenOptions } from './net/bind-sockets.ts';
+export type { ConnectionHandler, ConnectionServer } from './net/connection-server.ts';
+export type { DatagramDropReason, DatagramServerOptions } from './net/datagram-options.ts';
+export type { DatagramRequest, UDPRequest, UnixDatagramRequest } from './net/datagram-request.ts';
+export type { DatagramHandler, DatagramServer } from './net/datagram-server.ts';
 export { type InheritedFd, listenFds } from './net/listen-fds.ts';
-export type { DropReason, ServerOptions } from './net/server-options.ts';
+export {
+  type SeqpacketHandler,
+  SeqpacketServer,
+  type SeqpacketServerOptions,
+} from './net/seqpacket-server.ts';
+export type { ConnectionServerOptions, DropReason, ServerOptions } from './net/server-options.ts';
 export { type StreamHandler, StreamServer } from './net/stream-server.ts';
 export { TCPServer } from './net/tcp-server.ts';
+export {
+  type UDPHandler,
+  type UDPListenOptions,
+  UDPServer,
+  type UDPServerOptions,
+} from './net/udp-server.ts';
+export {
+  type UnixDatagramHandler,
+  UnixDatagramServer,
+  type UnixDatagramServerOptions,
+} from './net/unix-datagram-server.ts';
+export type { UnixListenOptions } from './net/unix-listeners.ts';
 export { UnixServer } from './net/unix-server.ts';
 export { OwnedFd } from './owned-fd.ts';
 export type { PeerCredentials } from './peer-credentials.ts';

@@ -1,0 +1,96 @@
+import type { Address, UnixAddress } from '../address.ts';
+import { checkFunction } from '../arguments.ts';
+import { type SeqpacketOptions, SeqpacketSocket, seqpacketSettings } from '../datagram/seqpacket-socket.ts';
+import { IOLoopError, SystemError } from '../errors.ts';
+import { addon } from '../native.ts';
+import { explain } from '../native-error.ts';
+import { type ConnectionHandler, ConnectionServer, type OwnedConnection } from './connection-server.ts';
+import { type ConnectionServerOptions, connectionServerSettings } from './server-options.ts';
+import { UnixListeners, type UnixListenOptions } from './unix-listeners.ts';
+
+/** What a seqpacket server allows its clients, and whom it tells. */
+export interface SeqpacketServerOptions
+  extends Omit<SeqpacketOptions, 'onError'>,
+    ConnectionServerOptions<SeqpacketSocket> {}
+
+/**
+ * Serves one connection. While its promise is pending the socket is its; then the socket is closed,
+ * unless somebody reads it.
+ */
+export type SeqpacketHandler = ConnectionHandler<SeqpacketSocket>;
+
+/** What sending over a connection that is no more, and receiving from it, is answered with. */
+const ENDS: ReadonlySet<string> = new Set(['EPIPE', 'ECONNRESET', 'ENOTCONN', 'EBADF', 'ECANCELED']);
+
+/** A server of connections in the Unix domain that keep the borders of messages (SOCK_SEQPACKET, unix(7)). */
+// A SocketOwner, too, which only the published declarations must not say.
+export class SeqpacketServer extends ConnectionServer<SeqpacketSocket> {
+  readonly #options: SeqpacketServerOptions | undefined;
+  readonly #listeners = new UnixListeners((fd) => this.listenOn(fd));
+  readonly #sockets = new Set<SeqpacketSocket>();
+
+  /** @throws `ERR_IOLOOP_INVALID_ARGUMENT`. */
+  constructor(handler: SeqpacketHandler, options?: SeqpacketServerOptions) {
+    checkFunction(handler, 'handler');
+    const settings = connectionServerSettings(options);
+    const { loop } = seqpacketSettings({ ...options, onError: undefined });
+    super(handler, loop, settings);
+    this.#options = options;
+  }
+
+  /**
+   * Listens at a path, or at an abstract name after a NUL (Linux, unix(7)). A socket file that nobody
+   * listens at any more is replaced; stop() removes what this made.
+   *
+   * @throws SystemError EADDRINUSE, EACCES, ENOENT ...; `ERR_IOLOOP_INVALID_ARGUMENT`.
+   */
+  async listen(path: string, options?: UnixListenOptions): Promise<UnixAddress> {
+    this.checkListening();
+    return this.#listeners.listen(path, options, (backlog, mode) =>
+      explain({ path }, () => addon().listenSeqpacket(path, backlog, mode)),
+    );
+  }
+
+  // ---- ConnectionServer
+
+  protected override adoptListener(fd: number): void {
+    addon().adoptSeqpacketListener(fd);
+  }
+
+  protected override open(fd: number): SeqpacketSocket {
+    const socket: SeqpacketSocket = new SeqpacketSocket(fd, {
+      ...this.#options,
+      onError: (error) => this.report(socket, error),
+    });
+    socket.owner = this;
+    this.#sockets.add(socket);
+    return socket;
+  }
+
+  protected override owned(): Iterable<OwnedConnection> {
+    return this.#sockets;
+  }
+
+  protected override isOwnEnd(socket: SeqpacketSocket, error: unknown): boolean {
+    if (!socket.closed) return false;
+    return error instanceof SystemError ? ENDS.has(error.code) : IOLoopError.is(error, 'ERR_IOLOOP_CLOSED');
+  }
+
+  protected override stopped(address: Address): void {
+    this.#listeners.stopped(address);
+  }
+
+  // ---- SocketOwner
+
+  /** @internal */
+  socketFailed(socket: SeqpacketSocket, error: unknown): void {
+    this.report(socket, error);
+    void socket.close();
+  }
+
+  /** @internal */
+  socketClosed(socket: SeqpacketSocket): void {
+    this.#sockets.delete(socket);
+    this.left();
+  }
+}

@@ -1,0 +1,97 @@
+import type { LookupFunction } from 'node:net';
+import type { InetAddress } from '../address.ts';
+import { checkBoolean, checkFunction, checkOptions } from '../arguments.ts';
+import type { DatagramBatch } from '../datagram/datagram-batch.ts';
+import { type DatagramOptions, DatagramSocket } from '../datagram/datagram-socket.ts';
+import { messageSettings } from '../datagram/message-options.ts';
+import { bindAddresses, checkEndpoint } from './bind-addresses.ts';
+import { type DatagramServerOptions, datagramServerSettings } from './datagram-options.ts';
+import { UDPRequest } from './datagram-request.ts';
+import { type DatagramHandler, DatagramServer } from './datagram-server.ts';
+
+/** What a UDP server allows its clients, and whom it tells. */
+export interface UDPServerOptions
+  extends Omit<DatagramOptions, 'type' | keyof UDPListenOptions | 'onError'>,
+    DatagramServerOptions<UDPRequest> {}
+
+/** How a UDP server listens. */
+export interface UDPListenOptions {
+  /** The port may be bound by others who say so, too: for multicast (SO_REUSEADDR, socket(7)). */
+  reuseAddress?: boolean | undefined;
+  /** Several sockets, of other threads or processes too, share the port (SO_REUSEPORT, socket(7)). */
+  reusePort?: boolean | undefined;
+  /** "::" takes no IPv4 (IPV6_V6ONLY, ipv6(7)). */
+  ipv6Only?: boolean | undefined;
+}
+
+/** Serves one UDP datagram. A rejection or a throw ends that request only, and goes to `onError`. */
+export type UDPHandler = DatagramHandler<UDPRequest>;
+
+/** A server of UDP datagrams. */
+export class UDPServer extends DatagramServer<DatagramBatch, DatagramSocket, UDPRequest> {
+  readonly #options: Omit<DatagramOptions, 'type'>;
+
+  /** @throws `ERR_IOLOOP_INVALID_ARGUMENT`. */
+  constructor(handler: UDPHandler, options?: UDPServerOptions) {
+    checkFunction(handler, 'handler');
+    checkOptions(options);
+    const settings = datagramServerSettings(options);
+    super(handler, messageSettings({ ...options, onError: undefined }).loop, settings);
+    this.#options = { ...options, onError: this.socketReport };
+  }
+
+  /**
+   * Listens, at one more place if it does already. Without a host: at all addresses of both families.
+   * A name: at all its addresses, on one port. Port 0: any free one.
+   *
+   * @returns The first address.
+   * @throws SystemError EADDRINUSE, EACCES, EADDRNOTAVAIL ..., of the lookup ENOTFOUND ...
+   */
+  async listen(
+    port: number,
+    host?: string,
+    options?: UDPListenOptions & { lookup?: LookupFunction | undefined },
+  ): Promise<InetAddress> {
+    this.checkListening();
+    checkEndpoint(port, host);
+    checkOptions(options);
+    const { reuseAddress, reusePort, ipv6Only = false, lookup } = options ?? {};
+    checkBoolean(ipv6Only, 'options.ipv6Only');
+    const bind = (address: string, onPort: number, only: boolean): Promise<DatagramSocket> =>
+      this.#bind(address, onPort, { reuseAddress, reusePort, ipv6Only: only });
+    const sockets = await bindAddresses({ bind, portOf, release }, port, host, { ipv6Only, lookup });
+    return this.listenOn(sockets);
+  }
+
+  protected override adopt(fd: number): DatagramSocket {
+    return DatagramSocket.fromFd(fd, this.#options);
+  }
+
+  protected override makeRequest(socket: DatagramSocket, batch: DatagramBatch, i: number): UDPRequest {
+    return new UDPRequest(socket, batch, i);
+  }
+
+  protected override sourceOf(batch: DatagramBatch, i: number): InetAddress {
+    return batch.source(i);
+  }
+
+  async #bind(address: string, port: number, options: UDPListenOptions): Promise<DatagramSocket> {
+    const type = address.includes(':') ? 'udp6' : 'udp4';
+    const socket = new DatagramSocket({ ...this.#options, ...options, type });
+    try {
+      await socket.bind(port, address);
+      return socket;
+    } catch (error) {
+      release(socket);
+      throw error;
+    }
+  }
+}
+
+function portOf({ local }: DatagramSocket): number {
+  return local.port;
+}
+
+function release(socket: DatagramSocket): void {
+  void socket.close();
+}
