@@ -172,7 +172,7 @@ TEST("one send is cut into datagrams, and what the kernel joined is one row") {
 #endif
 
 TEST("who sent it is told of unix datagrams that ask, and a socket has no more than its kind") {
-  const auto pair = std::move(*openDatagramPair(DatagramKind::local));
+  const auto pair = pairOf(DatagramKind::local);
   REQUIRE(wantControl(pair[1].get(), kWantCredentials));
   Outbox out;
   out.add("me");

@@ -209,13 +209,35 @@ TEST("an error without a queue is told from SO_ERROR, and none is no error") {
   DatagramRow row;
   CHECK(receiveError(quiet.get(), row) == 0);
   CHECK(receiveError(-1, row) == -EBADF);
-  auto pair = std::move(*openDatagramPair(DatagramKind::seqpacket));
+  auto pair = pairOf(DatagramKind::seqpacket);
   Outbox out;
   out.add("never read");
   REQUIRE(out.send(pair[0].get()) == 1);
   pair[1] = UniqueFd();
   CHECK(receiveError(pair[0].get(), row) == 1 && row.size == ECONNRESET);
   CHECK(receiveError(pair[0].get(), row) == 0);
+}
+
+TEST("asking a unix socket for errors takes none of its messages") {
+  for (const DatagramKind kind : {DatagramKind::local, DatagramKind::seqpacket}) {
+    const auto pair = pairOf(kind);
+    Outbox out;
+    out.add("still there");
+    REQUIRE(out.send(pair[0].get()) == 1);
+    DatagramRow row;
+    CHECK(receiveError(pair[1].get(), row) == 0);
+    Inbox in(1);
+    CHECK(in.receive(pair[1].get()) == 1 && in.text(0) == "still there");
+  }
+}
+
+TEST("a unix peer that left is refused first, and then nobody") {
+  auto pair = pairOf(DatagramKind::local);
+  pair[1] = UniqueFd();
+  Outbox out;
+  out.add("to whom?");
+  CHECK(out.send(pair[0].get()) == -ECONNREFUSED);
+  CHECK(out.send(pair[0].get()) == -ENOTCONN);
 }
 
 // --- What sockets and kernel tell ---
@@ -239,7 +261,7 @@ TEST("what the kernel dropped is counted") {
 }
 
 TEST("a pair of the unix domain tells who made it, a socket without a peer that it has none") {
-  const auto pair = std::move(*openDatagramPair(DatagramKind::seqpacket));
+  const auto pair = pairOf(DatagramKind::seqpacket);
   const auto peer = peerCredentials(pair[0].get());
   REQUIRE(peer);
   CHECK(peer->uid == ::getuid() && peer->gid == ::getgid());

@@ -27,6 +27,11 @@ inline UniqueFd boundAt(const char* host) {
   return fd;
 }
 
+/** Two sockets of the Unix domain that are connected to each other. */
+inline std::array<UniqueFd, 2> pairOf(DatagramKind kind) {
+  return std::move(*openDatagramPair(kind));
+}
+
 /** Where messages are received, as TypeScript keeps it, with walls on both sides of each memory. */
 class Inbox {
  public:
