@@ -119,7 +119,7 @@ napi_value runOnce(napi_env env, napi_callback_info info) {
   return toNumber(env, 0);
 }
 
-/** (Float64Array): fills in the counters, in the order of src/native.ts. */
+/** (Float64Array): fills in the counters, in the order of src/native-loop.ts. */
 napi_value counters(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   TurnRunner* runner = runnerOf(arguments);

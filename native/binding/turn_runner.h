@@ -26,7 +26,7 @@ enum class CallOutcome {
  */
 class TurnRunner {
  public:
-  /** The 32-bit words at the head of the shared memory; src/native.ts has the same list. */
+  /** The 32-bit words at the head of the shared memory; src/native-loop.ts has the same list. */
   enum Word : std::size_t {
     kReadyCount,  // filled by a turn
     kDueCount,    // filled by a turn

@@ -54,7 +54,7 @@ Result<UniqueFd> listenSocket(const Address& address, const ListenOptions& optio
 /** The next connection that waits. EAGAIN: none; ECONNABORTED: it left, there may be another. */
 Result<UniqueFd> acceptSocket(int listener) noexcept;
 
-/** Who was accepted, in numbers; the words that src/native.ts reads. */
+/** Who was accepted, in numbers; the words that src/native-streams.ts names. */
 struct Peer {
   std::int32_t family = 0;  // 4, 6; 0: a Unix socket
   std::int32_t port = 0;
