@@ -15,6 +15,7 @@ import { memory } from './memory.ts';
 import { timers } from './timers.ts';
 import { udpEcho } from './udp-echo.ts';
 import { udpReceive } from './udp-receive.ts';
+import { unixMessages } from './unix-messages.ts';
 import { wait } from './wait.ts';
 import { waker } from './waker.ts';
 
@@ -28,6 +29,7 @@ const questions: Readonly<Record<string, (options: BenchOptions) => Promise<Ques
   drip,
   'udp-echo': udpEcho,
   'udp-receive': udpReceive,
+  'unix-messages': unixMessages,
   timers,
   waker,
   wait,
