@@ -30,7 +30,7 @@ export class ReceivedFds {
     const [fds = 0, lost = 0] = came;
     if (count < 0 || (fds === 0 && lost === 0)) return count;
     const received = Array.from(came.subarray(2, 2 + fds), (number) => new OwnedFd(number));
-    this.error = this.#refusal(fds, lost !== 0);
+    if (!this.#isOver) this.error = this.#refusal(fds, lost !== 0);
     if (this.error === null && !this.#isOver) this.#waiting.push(...received);
     else for (const one of received) one.close();
     return this.error === null ? count : REFUSED;

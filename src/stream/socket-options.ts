@@ -4,8 +4,8 @@ import { addon, type NativeOption, type NativePreset } from '../native.ts';
 import { isNativeError } from '../native-error.ts';
 import type { SocketOptions } from './socket-option-table.ts';
 
-/** IFNAMSIZ of netdevice(7) and TCP_CA_NAME_MAX are both 16. */
-const LONGEST_TEXT = 64;
+/** IFNAMSIZ of netdevice(7), and TCP_CA_NAME_MAX of Linux. */
+const LONGEST_TEXT = 16;
 
 /** What an option is set to: by name a number, a flag or a word; by level and number its bytes. */
 export type OptionValue = number | boolean | string | Uint8Array;
@@ -94,8 +94,7 @@ export function explainPresets<T>(
 /** SO_KEEPALIVE after `idleMs` of silence, rounded up to seconds; 0: off (tcp(7)). */
 export function setKeepAlive(fd: number, idleMs: number): void {
   setOption(fd, 'SO_KEEPALIVE', idleMs > 0);
-  if (idleMs > 0)
-    setOption(fd, process.platform === 'darwin' ? 'TCP_KEEPALIVE' : 'TCP_KEEPIDLE', Math.ceil(idleMs / 1000));
+  if (idleMs > 0) setOption(fd, 'TCP_KEEPIDLE', Math.ceil(idleMs / 1000));
 }
 
 function optionOf(name: unknown, argument = 'name'): NativeOption {

@@ -238,6 +238,21 @@ for (const backend of IOLoop.backends) {
         }
       });
 
+    test('that come while it closes are closed, however many', async (context) => {
+      const { left, right } = await pairOf(context, { receiveFds: 1 });
+      const fds = makeFds(4, context.defer);
+      const before = openFds().size;
+      // Something is unread, so it drains what is still to come.
+      void left.write('unread');
+      await left.flush();
+      const closed = right.close();
+      void left.sendFds(fds, 'four');
+      void left.end();
+      await Promise.all([closed, left.whenClosed]);
+      assert.is(right.error, null);
+      assert.is(openFds().size, before - 2);
+    });
+
     test('can be taken as long as the bytes they came with can be read', async (context) => {
       const { left, right } = await pairOf(context);
       const fds = makeFds(2, context.defer);
