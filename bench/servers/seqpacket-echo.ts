@@ -19,7 +19,7 @@ function replyToEach(socket: SeqpacketSocket): void {
 }
 
 async function awaitEach(socket: SeqpacketSocket): Promise<void> {
-  // Nobody waits for a send: those of a turn leave together.
+  // Nobody waits for a send: each leaves at once, or waits in the send queue, which has its limit.
   for await (const { data } of socket) void socket.send(data);
 }
 

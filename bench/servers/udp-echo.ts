@@ -24,7 +24,7 @@ function sendBatchesBack(): void {
 }
 
 async function awaitEach(): Promise<void> {
-  // Nobody waits for a send: those of a turn leave together.
+  // Nobody waits for a send: each leaves at once, or waits in the send queue, which has its limit.
   for await (const { data, port, address } of socket) void socket.send(data, port, address);
 }
 
