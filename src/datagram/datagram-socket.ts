@@ -69,12 +69,14 @@ export interface MembershipOptions {
   source?: string;
 }
 
+/** A kernel, or a system, without an option. */
+const HAS_NO_SUCH: ReadonlySet<string> = new Set(['ENOPROTOOPT', 'ENOTSUP', 'EOPNOTSUPP']);
+
 /** A UDP socket. */
 export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
   readonly #family: 4 | 6;
   readonly #ipv6Only: boolean;
   readonly #packetInfo: boolean;
-  readonly #isJoining: boolean;
   readonly #segments: SegmentedSends | null;
   #local: InetAddress | null = null;
   #isConnected = false;
@@ -99,12 +101,11 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
     checkBoolean(packetInfo, 'options.packetInfo');
     checkBoolean(receiveOffload, 'options.receiveOffload');
     checkBoolean(sendOffload, 'options.sendOffload');
-    const settings = messageSettings(options);
+    const settings = messageSettings(options, receiveOffload);
     super(adopted ?? openUdp(options, settings), settings);
     this.#family = type === 'udp4' ? 4 : 6;
     this.#ipv6Only = ipv6Only === true;
     this.#packetInfo = packetInfo === true;
-    this.#isJoining = receiveOffload === true;
     this.#segments = sendOffload === true ? new SegmentedSends() : null;
   }
 
@@ -266,11 +267,6 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
     return address;
   }
 
-  /** @internal */
-  override get isJoining(): boolean {
-    return this.#isJoining;
-  }
-
   protected override makeBatch(count: number): DatagramBatch {
     return new DatagramBatch(this, count);
   }
@@ -413,8 +409,21 @@ function setUp(fd: number, options: DatagramOptions, settings: MessageSettings):
   setBufferSizes(fd, settings);
   if (reuseAddress) setOption(fd, 'SO_REUSEADDR', true);
   if (reusePort) setOption(fd, 'SO_REUSEPORT', true);
-  if (receiveOffload) addon().wantControl(fd, WANT.GRO);
-  if (packetInfo) addon().wantControl(fd, WANT.LOCAL | WANT.INFO);
+  if (receiveOffload) joinWherePossible(fd);
+  if (packetInfo) want(fd, WANT.LOCAL | WANT.INFO, 'packetInfo');
+}
+
+/** Has the kernel join what it receives, if it can. */
+function joinWherePossible(fd: number): void {
+  try {
+    want(fd, WANT.GRO, 'receiveOffload');
+  } catch (error) {
+    if (!(error instanceof SystemError) || !HAS_NO_SUCH.has(error.code)) throw error;
+  }
+}
+
+function want(fd: number, wanted: number, detail: string): void {
+  explain({ detail }, () => addon().wantControl(fd, wanted));
 }
 
 /** Where row `row` goes, for people. */

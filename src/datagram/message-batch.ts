@@ -4,13 +4,12 @@ import { IOLoopError } from '../errors.ts';
 import { DatagramRows, FLAG, NAME_SIZE, ROW } from '../native-datagrams.ts';
 import type { Chunk } from '../stream/read-buffer.ts';
 import { type LoopDatagrams, slotSize } from './loop-datagrams.ts';
+import type { MessageSettings } from './message-options.ts';
 
 /** The socket that has received a batch. */
 export interface BatchOwner {
   readonly datagrams: LoopDatagrams;
-  readonly maxPacketSize: number;
-  /** Whether the kernel may have joined messages (UDP_GRO). */
-  readonly isJoining: boolean;
+  readonly settings: MessageSettings;
   /** Sends `data` to where row `row` came from. */
   reply(row: number, data: string | Uint8Array): void;
 }
@@ -32,31 +31,34 @@ export abstract class MessageBatch {
   readonly length: number;
   readonly #owner: BatchOwner;
   #rows: DatagramRows | null;
-  /** For each message its row, and where in that it begins; null: each is a row. */
-  readonly #places: readonly (readonly [row: number, start: number])[] | null = null;
+  /** Where each message is; null: each is a row. */
+  readonly #places: readonly Place[] | null = null;
 
   /** @internal */
   constructor(owner: BatchOwner, count: number) {
-    const { rows } = owner.datagrams;
+    const { datagrams, settings } = owner;
     this.#owner = owner;
-    this.#rows = rows;
-    if (owner.isJoining) this.#places = placesIn(rows, count);
+    this.#rows = datagrams.rows;
+    if (settings.isJoining) this.#places = placesIn(datagrams.rows, count, settings.maxPacketSize);
     this.length = this.#places?.length ?? count;
   }
 
   /** The bytes of message `i`: a view, valid during the call. */
   data(i: number): Buffer {
     const row = this.rowOf(i);
-    const { datagrams, maxPacketSize } = this.#owner;
-    const size = Math.min(this.rows.get(row, ROW.SIZE), maxPacketSize);
+    const { datagrams, settings } = this.#owner;
+    const { maxPacketSize, receiveSize } = settings;
     const place = this.#places?.[i];
-    if (place === undefined) return datagrams.view(row, maxPacketSize, size);
-    return datagrams.part(row * slotSize(maxPacketSize) + place[1], this.#sizeAt(place));
+    const size = Math.min(place?.size ?? this.rows.get(row, ROW.SIZE), maxPacketSize);
+    if (place === undefined) return datagrams.view(row, receiveSize, size);
+    return datagrams.part(row * slotSize(receiveSize) + place.start, size);
   }
 
   /** Whether message `i` was longer than `maxPacketSize`, and its end is lost. */
   truncated(i: number): boolean {
-    return this.rows.has(this.rowOf(i), FLAG.TRUNCATED);
+    const place = this.#places?.[i];
+    const isLong = place !== undefined && place.size > this.#owner.settings.maxPacketSize;
+    return this.rows.has(this.rowOf(i), FLAG.TRUNCATED) || isLong;
   }
 
   /**
@@ -87,7 +89,7 @@ export abstract class MessageBatch {
     this.#rows = null;
   }
 
-  /** @internal The rows of the batch as they were received; `null`: some of them are several messages. */
+  /** @internal The rows of the batch as they were received; `null`: some of them are no single message, or too long. */
   get plainRows(): DatagramRows | null {
     return this.#places === null ? this.rows : null;
   }
@@ -109,27 +111,34 @@ export abstract class MessageBatch {
     if (this.#rows === null) return this.rows.capacity;
     if (!(i >= 0 && i < this.length) || !Number.isInteger(i))
       throw invalidArgument('i', `an integer from 0 to ${this.length - 1}`, i);
-    return this.#places?.[i]?.[0] ?? i;
-  }
-
-  #sizeAt([row, start]: readonly [row: number, start: number]): number {
-    return Math.min(
-      this.rows.get(row, ROW.SEGMENT) || this.rows.get(row, ROW.SIZE),
-      this.rows.get(row, ROW.SIZE) - start,
-    );
+    return this.#places?.[i]?.row ?? i;
   }
 }
 
 const NO_NAMES = new Uint8Array(0);
 
-/** Each datagram in `count` rows, of which each may hold several of one size, the last of them shorter. */
-function placesIn(rows: DatagramRows, count: number): (readonly [row: number, start: number])[] | null {
-  const places: [row: number, start: number][] = [];
+/** Where a message is that came with others in one row. */
+interface Place {
+  readonly row: number;
+  /** From the beginning of the row's slot. */
+  readonly start: number;
+  readonly size: number;
+}
+
+/** The messages in `count` rows, of which each may hold several of one size, the last of them shorter; null: none is special. */
+function placesIn(rows: DatagramRows, count: number, maxPacketSize: number): readonly Place[] | null {
+  const places: Place[] = [];
+  let isPlain = true;
   for (let row = 0; row < count; row++) {
-    const segment = rows.get(row, ROW.SEGMENT);
-    places.push([row, 0]);
-    if (segment === 0) continue;
-    for (let start = segment; start < rows.get(row, ROW.SIZE); start += segment) places.push([row, start]);
+    const end = rows.get(row, ROW.SIZE);
+    const segment = rows.get(row, ROW.SEGMENT) || end;
+    isPlain &&= segment === end && end <= maxPacketSize;
+    let start = 0;
+    // One of no bytes is a message, too.
+    do {
+      places.push({ row, start, size: Math.min(segment, end - start) });
+      start += segment;
+    } while (start < end);
   }
-  return places.length === count ? null : places;
+  return isPlain ? null : places;
 }

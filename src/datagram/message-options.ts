@@ -32,6 +32,10 @@ export interface MessageOptions {
 export interface MessageSettings {
   readonly loop: IOLoop;
   readonly maxPacketSize: number;
+  /** Whether the kernel may join messages that it receives (UDP_GRO). */
+  readonly isJoining: boolean;
+  /** Bytes that one receive may bring: of a message, or of several that were joined. */
+  readonly receiveSize: number;
   readonly maxQueueSize: number;
   readonly maxQueueLength: number;
   readonly maxBatch: number;
@@ -45,6 +49,8 @@ export interface MessageSettings {
 export const MAX_BATCH = 64;
 /** A message in the Unix domain may be as long as the sender's buffer, which an administrator can raise. */
 const MAX_PACKET_SIZE = 16 * 1024 * 1024;
+/** The most that the kernel joins: what the length field of IP can say. */
+const MAX_JOINED_SIZE = 65_535;
 const MAX_KERNEL_BUFFER = 0x3fffffff;
 
 /**
@@ -52,7 +58,7 @@ const MAX_KERNEL_BUFFER = 0x3fffffff;
  *
  * @throws `ERR_IOLOOP_INVALID_ARGUMENT` with the option's name and its value; `ERR_IOLOOP_CLOSED`.
  */
-export function messageSettings(options: MessageOptions | undefined): MessageSettings {
+export function messageSettings(options: MessageOptions | undefined, isJoining = false): MessageSettings {
   checkOptions(options);
   const {
     loop = IOLoop.current(),
@@ -78,7 +84,8 @@ export function messageSettings(options: MessageOptions | undefined): MessageSet
   checkDuration(closeTimeoutMs, 'options.closeTimeoutMs');
   if (onError !== undefined) checkFunction(onError, 'options.onError');
   return {
-    ...{ loop, maxPacketSize, maxQueueSize, maxQueueLength, maxBatch },
+    ...{ loop, maxPacketSize, maxQueueSize, maxQueueLength, maxBatch, isJoining },
+    receiveSize: isJoining ? Math.max(maxPacketSize, MAX_JOINED_SIZE) : maxPacketSize,
     ...{ receiveBufferSize, sendBufferSize, closeTimeoutMs, onError },
   };
 }

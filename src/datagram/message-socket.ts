@@ -177,16 +177,6 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
     return this.#inbox.isAwaited;
   }
 
-  /** @internal */
-  get maxPacketSize(): number {
-    return this.settings.maxPacketSize;
-  }
-
-  /** @internal */
-  get isJoining(): boolean {
-    return false;
-  }
-
   protected override get interest(): number {
     return (this.#wantsMore ? Interest.READ : 0) | (this.waitsToWrite ? Interest.WRITE : 0);
   }
@@ -256,10 +246,17 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
       throw new IOLoopError('ERR_IOLOOP_READ_PENDING', 'the socket has a reader');
   }
 
-  /** The peer will send no more. */
-  protected endOfMessages(): void {
-    this.#inbox.end(null);
+  /** The peer will send no more: because of `error`, of which a reader hears, or else onError. */
+  protected endOfMessages(error: SystemError | null): void {
+    if (error !== null && this.#listener !== null) this.report(error);
+    this.#inbox.end(error);
     this.watch();
+  }
+
+  /** A receive has failed for good. */
+  protected receivingFailed(error: SystemError): void {
+    this.report(error);
+    this.dispose(error);
   }
 
   protected override get isReading(): boolean {
@@ -270,9 +267,10 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
   #receive(): void {
     const { datagrams } = this;
     const fds = this.#takesFds ? datagrams.fds : undefined;
-    const slot = slotSize(this.maxPacketSize);
+    const { receiveSize } = this.settings;
+    const slot = slotSize(receiveSize);
     for (let receives = 0; receives < MAX_RECEIVES && this.#wantsMore; receives++) {
-      const slab = datagrams.slab(this.maxPacketSize, this.#batch);
+      const slab = datagrams.slab(receiveSize, this.#batch);
       const count = receiveDatagrams(this.fd, slab, slot, this.#rows, datagrams.names, fds);
       if (count === EAGAIN) {
         // To select(2) errors that wait are the same as messages.
@@ -285,7 +283,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
       }
       const messages = this.messagesIn(count);
       if (messages > 0) this.#deliver(messages);
-      if (messages < count) this.endOfMessages();
+      if (messages < count && !this.closed) this.endOfMessages(null);
       if (count < this.#batch) return;
     }
   }
@@ -297,10 +295,9 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
 
   #failed(result: number): void {
     const error = new SystemError(result, 'recvmmsg', { detail: `fd ${this.fd}` });
-    const isFatal = this.isFatal(error.code);
+    if (this.isFatal(error.code)) this.receivingFailed(error);
     // Errors that wait say more.
-    if (isFatal || this.takeErrors() === 0) this.report(error);
-    if (isFatal) this.dispose(error);
+    else if (this.takeErrors() === 0) this.report(error);
   }
 
   #deliver(count: number): void {
@@ -331,7 +328,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
 }
 
 /** How many messages a socket receives at a time. */
-function batchSize({ maxBatch, maxPacketSize }: MessageSettings, takesFds: boolean): number {
-  const slots = Math.max(1, Math.floor(MAX_SLAB / slotSize(maxPacketSize)));
+function batchSize({ maxBatch, receiveSize }: MessageSettings, takesFds: boolean): number {
+  const slots = Math.max(1, Math.floor(MAX_SLAB / slotSize(receiveSize)));
   return Math.min(maxBatch, slots, takesFds ? MAX_BATCH_WITH_FDS : maxBatch);
 }
