@@ -5,6 +5,7 @@ import {
   IOLoopError,
   IOStream,
   type SocketOptions,
+  type StreamHandler,
   SystemError,
   TCPServer,
   UnixServer,
@@ -103,7 +104,7 @@ const plainOptions = [
 async function serve(
   { loop, defer }: TestContext,
   socketOptions: SocketOptions,
-  handler: (stream: IOStream) => void = () => {},
+  handler: StreamHandler = () => {},
 ): Promise<number> {
   const server = new TCPServer(handler, { loop });
   defer(() => server.close({ graceMs: 0 }));
