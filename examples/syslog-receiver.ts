@@ -53,7 +53,7 @@ function describe({ data, truncated, credentials }: UnixDatagram): string {
   const { priority, app, text } = parse(data.toString());
   const sender = `pid ${credentials?.pid}, uid ${credentials?.uid}`;
   // Without control characters: a message is a line, and does not play with the terminal.
-  const line = `${priority} ${app} (${sender}): ${text.trimEnd()}`.replace(/\p{Cc}/gu, ' ');
+  const line = `${priority} ${app} (${sender}): ${text}`.replace(/\p{Cc}/gu, ' ').trimEnd();
   return truncated ? `${line} ...` : line;
 }
 

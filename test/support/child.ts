@@ -108,3 +108,14 @@ export function runSource(source: string, options: ChildOptions = {}): Promise<C
   child.process.stdin?.end();
   return child.result;
 }
+
+/** Starts a program of another make, in its place: the tests of test/ci say which package has it. */
+export function startProgram(
+  program: string,
+  args: readonly string[],
+  options: Pick<ChildOptions, 'env' | 'limitMs' | 'cwd'> = {},
+): RunningChild {
+  const { env = {}, limitMs = 20_000, cwd = root } = options;
+  const child = spawn(program, args, { cwd, env: { ...process.env, ...env }, stdio: 'pipe' });
+  return { process: child, result: finish(child, limitMs) };
+}

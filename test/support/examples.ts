@@ -10,13 +10,16 @@ export function example(name: string): URL {
 }
 
 /**
- * Listens to an example from now on. The function that is returned waits until all it has said matches
+ * Listens to a child from now on. The function that is returned waits until all it has said matches
  * `pattern`, and returns that.
  */
-function listenTo(child: RunningChild): (pattern: RegExp) => Promise<string> {
+export function listenTo(
+  child: RunningChild,
+  stream: 'stdout' | 'stderr' = 'stdout',
+): (pattern: RegExp) => Promise<string> {
   let output = '';
   let onOutput = (): void => {};
-  child.process.stdout?.on('data', (chunk: string) => {
+  child.process[stream]?.on('data', (chunk: string) => {
     output += chunk;
     onOutput();
   });
@@ -26,7 +29,7 @@ function listenTo(child: RunningChild): (pattern: RegExp) => Promise<string> {
         if (pattern.test(output)) resolve(output);
       };
       onOutput();
-      child.result.then(({ stderr }) => reject(new Error(`the example ended: ${stderr}`)), reject);
+      child.result.then(({ stderr }) => reject(new Error(`the child ended: ${stderr}`)), reject);
     });
     return within(10_000, match, `the output ${pattern}`);
   };
