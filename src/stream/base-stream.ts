@@ -165,6 +165,10 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
 
   /** Writes `data`, which is kept by reference, with descriptors on its first byte; settles when all of it has left. */
   protected writeWithFds(data: Uint8Array, fds: OutgoingFds): Promise<void> {
+    if ((this.state & (ENDING | CLOSING | CLOSED)) !== 0) {
+      fds.close();
+      return quiet(this.refusal());
+    }
     const { settings } = this;
     this.#output ??= settings.streams.takeQueue();
     const output = this.#output;

@@ -26,7 +26,6 @@ import { type OutgoingFile, sendThroughMemory } from './outgoing-file.ts';
 import type { SocketOptions } from './socket-option-table.ts';
 import { getOption, getOptionText, setKeepAlive, setOption } from './socket-options.ts';
 import type { StreamSettings } from './stream-options.ts';
-import { CLOSED, CLOSING, ENDING } from './stream-state.ts';
 import { BORROWED_FROM } from './write-queue.ts';
 
 const ENOSYS = -constants.errno.ENOSYS;
@@ -56,7 +55,8 @@ export abstract class SocketStream<Self> extends BaseIOStream<Self> {
    * @param data One byte at least; as write() takes it, but the promise settles when all of it has left.
    * @returns Rejects with SystemError EBADF, EMFILE, `ERR_IOLOOP_INVALID_ARGUMENT`, and with
    *   `ERR_IOLOOP_INVALID_STATE` where no descriptors can go: TCP, TLS, pipes; nothing has happened then.
-   *   {@link StreamClosedError}; its cause is ETOOMANYREFS when too many wait to be received (unix(7)).
+   *   {@link StreamClosedError}, which nobody has to wait for; its cause is ETOOMANYREFS when too many wait
+   *   to be received (unix(7)).
    */
   sendFds(fds: readonly (number | OwnedFd)[], data: Bytes): Promise<void> {
     try {
@@ -64,7 +64,6 @@ export abstract class SocketStream<Self> extends BaseIOStream<Self> {
         throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'descriptors go over plain Unix sockets alone');
       const bytes = toOne(data);
       if (bytes.length === 0) throw invalidArgument('data', 'one byte or more', data);
-      if ((this.state & (ENDING | CLOSING | CLOSED)) !== 0) throw this.refusal();
       const duplicates = OutgoingFds.duplicate(fds);
       for (const fd of fds) this.settings.streams.handlers.noteDuplicate(typeof fd === 'number' ? fd : fd.fd);
       return this.writeWithFds(bytes, duplicates);
