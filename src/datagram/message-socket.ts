@@ -107,10 +107,15 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
     const iteration: AsyncIterableIterator<Message> = {
       next: async () => {
         if (isOver) return { done: true, value: undefined };
-        const next = await this.#inbox.next();
-        this.#taken();
-        if (next.done) finish();
-        return next;
+        try {
+          const next = await this.#awaitNext();
+          this.#taken();
+          if (next.done) finish();
+          return next;
+        } catch (error) {
+          finish();
+          throw error;
+        }
       },
       return: async () => {
         finish();
@@ -218,7 +223,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
     this.#checkUnread();
     this.#isReadAhead = true;
     this.#setReading(1);
-    const promise = this.#inbox.next();
+    const promise = this.#awaitNext();
     return {
       promise,
       end: (isTaken) => {
@@ -227,6 +232,13 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
         this.#setReading(-1);
       },
     };
+  }
+
+  /** The next message: there is room for one that is waited for, however little memory is left. */
+  #awaitNext(): Promise<IteratorResult<Message>> {
+    const next = this.#inbox.next();
+    if (this.waitsForRoom) this.watch();
+    return next;
   }
 
   /** A message was taken from the {@link inbox}. */

@@ -60,6 +60,9 @@ export abstract class SendingSocket extends SocketCore {
     queue.rows.setAnswer(row, origin.rows, origin.row);
   }
 
+  /** All that was queued has left, or was refused. */
+  protected hasSent(): void {}
+
   // ---- sending
 
   /** Settles when all that was sent so far has left, or was refused. */
@@ -252,6 +255,16 @@ export abstract class SendingSocket extends SocketCore {
   }
 
   protected override drop(error: Error | null): void {
+    this.dropQueued(error);
+  }
+
+  /** A send has failed for good. */
+  protected sendingFailed(error: SystemError): void {
+    this.dispose(error);
+  }
+
+  /** Refuses what is queued. */
+  protected dropQueued(error: Error | null): void {
     this.#retry?.cancel();
     this.#retry = null;
     const queue = this.#queue;
@@ -274,6 +287,7 @@ export abstract class SendingSocket extends SocketCore {
       this.#isBlocked = false;
       this.watch();
     }
+    this.hasSent();
     if (this.ending !== null && this.fd >= 0) this.dispose(null);
   }
 
@@ -301,7 +315,7 @@ export abstract class SendingSocket extends SocketCore {
       } else if (hasRetried || !this.#mayTryAgain(queue, taken)) {
         hasRetried = false;
         refusal = this.#refused(queue, taken, isLeaving);
-        if (this.fd < 0) return refusal;
+        if (this.#queue === null) return refusal;
       } else {
         hasRetried = true;
       }
@@ -327,7 +341,7 @@ export abstract class SendingSocket extends SocketCore {
     const detail = `${size} bytes to ${this.destinationOf(queue, queue.first)}`;
     const error = new SystemError(result, 'send', { detail });
     if (!queue.refuse(error) && !isLeaving) this.report(error);
-    if (this.isFatal(error.code)) this.dispose(error);
+    if (this.isFatal(error.code)) this.sendingFailed(error);
     return isLeaving ? error : null;
   }
 

@@ -1,6 +1,6 @@
 import { type Address, toAddress } from '../address.ts';
 import { checkBoolean, checkFd, checkFunction, checkOptions, invalidArgument } from '../arguments.ts';
-import { AbortError, IOLoopError, SystemError, TimeoutError } from '../errors.ts';
+import { IOLoopError, type SystemError } from '../errors.ts';
 import type { WaitOptions } from '../ioloop.ts';
 import { addon, closeStream, shutdownStream } from '../native.ts';
 import { FLAG, ROW, WANT } from '../native-datagrams.ts';
@@ -8,12 +8,14 @@ import { explain } from '../native-error.ts';
 import type { OwnedFd } from '../owned-fd.ts';
 import type { PassedFd } from '../passed-fds.ts';
 import type { PeerCredentials } from '../peer-credentials.ts';
+import { LoopStreams } from '../stream/loop-streams.ts';
 import type { Chunk } from '../stream/read-buffer.ts';
 import { checkSocketPath } from '../stream/socket-file.ts';
 import { checkWait, waitFor } from '../stream/wait.ts';
+import { connectSeqpacket } from './connect-seqpacket.ts';
 import { type MessageOptions, type MessageSettings, messageSettings } from './message-options.ts';
 import { MessageSocket } from './message-socket.ts';
-import { adoptSocket, openSocket, setBufferSizes } from './open-socket.ts';
+import { adoptSocket, openPair, setBufferSizes } from './open-socket.ts';
 import { checkData } from './sending-socket.ts';
 import { UnixMessageBatch } from './unix-batch.ts';
 
@@ -38,12 +40,8 @@ export interface SeqpacketMessage {
   readonly fdsTruncated: boolean;
 }
 
-/** After these the connection is no more. */
-const ENDED: ReadonlySet<string> = new Set(['EBADF', 'ENOTSOCK', 'ECONNRESET', 'EPIPE', 'ENOTCONN']);
-const CONNECT_TIMEOUT_MS = 30_000;
-/** How long to wait for room in a full backlog, at first and at most. */
-const FIRST_RETRY_MS = 1;
-const LAST_RETRY_MS = 100;
+/** After these the peer takes no more; what it sent before may still be there. */
+const PEER_IS_GONE: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'ENOTCONN']);
 
 /**
  * A connection in the Unix domain that keeps the borders of messages (SOCK_SEQPACKET, unix(7)):
@@ -52,6 +50,10 @@ const LAST_RETRY_MS = 100;
  */
 export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMessage> {
   readonly #allowHalfOpen: boolean;
+  /** What the kernel tells once; readers hear of it after the messages that came before. */
+  #reset: SystemError | null = null;
+  /** A send has found the peer gone. */
+  #isBroken = false;
   #isEnded = false;
   #hasEnded = false;
   /** Handlers at work. */
@@ -72,7 +74,7 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
    *
    * @param options `timeoutMs`: 30,000.
    * @throws SystemError ECONNREFUSED: nobody listens; ENOENT, EACCES, EPROTOTYPE: of another type;
-   *   {@link TimeoutError}, AbortError.
+   *   {@link TimeoutError}, AbortError; `ERR_IOLOOP_CLOSED`: the loop was closed meanwhile.
    */
   static async connect(
     target: { path: string },
@@ -81,28 +83,12 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
     checkOptions(target ?? null, 'target');
     const { path } = target;
     checkSocketPath(path, 'target.path');
-    const { loop } = messageSettings(options);
+    const { loop } = seqpacketSettings(options);
     checkWait(options);
-    const { signal, timeoutMs = CONNECT_TIMEOUT_MS } = options ?? {};
-    const fd = openSocket('seqpacket', () => {});
+    const fd = await LoopStreams.of(loop).connecting(options?.signal, (signal) =>
+      connectSeqpacket(loop, path, { ...options, signal }),
+    );
     try {
-      const deadline = loop.time() + timeoutMs;
-      for (
-        let retryMs = FIRST_RETRY_MS;
-        !connects(fd, path);
-        retryMs = Math.min(retryMs * 2, LAST_RETRY_MS)
-      ) {
-        if (loop.time() >= deadline)
-          throw new TimeoutError(`connecting to ${path} took more than ${timeoutMs} ms`);
-        const delayMs = Math.min(retryMs, deadline - loop.time());
-        await waitFor(
-          loop,
-          new Promise<void>((resolve) => loop.callLater(delayMs, resolve)),
-          { signal },
-          'connecting',
-        );
-      }
-      if (signal?.aborted) throw new AbortError(signal.reason);
       return new SeqpacketSocket(fd, options);
     } catch (error) {
       closeStream(fd);
@@ -112,8 +98,8 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
 
   /** Two sockets that are connected to each other (socketpair(2)). */
   static pair(options?: SeqpacketOptions): [SeqpacketSocket, SeqpacketSocket] {
-    messageSettings(options);
-    const [one, other] = explain({}, () => addon().openDatagramPair('seqpacket'));
+    const settings = seqpacketSettings(options);
+    const [one, other] = openPair('seqpacket', (fd) => prepared(fd, settings));
     return [new SeqpacketSocket(one, options), new SeqpacketSocket(other, options)];
   }
 
@@ -133,8 +119,9 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
   /**
    * The next message; null: the peer has ended. One reader at a time.
    *
-   * @throws `ERR_IOLOOP_READ_PENDING` while there is another reader; {@link SystemError} ECONNRESET;
-   *   AbortError, {@link TimeoutError}: the message stays for the next call.
+   * @throws `ERR_IOLOOP_READ_PENDING` while there is another reader; {@link SystemError} ECONNRESET: the
+   *   peer has closed, and not read all that we sent; AbortError, {@link TimeoutError}: the message stays
+   *   for the next call.
    */
   async receive(options?: WaitOptions): Promise<SeqpacketMessage | null> {
     checkWait(options);
@@ -149,7 +136,10 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
     }
   }
 
-  /** Calls `listener` when the peer has ended; everything before that was received. */
+  /**
+   * Calls `listener` when the peer has ended, by a reset too; everything before that was received. Only a
+   * socket that is read from finds out.
+   */
   onEnd(listener: ((socket: SeqpacketSocket) => void) | null): void {
     if (listener !== null) checkFunction(listener, 'listener');
     this.#onEnd = listener;
@@ -160,8 +150,8 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
    * the call returns.
    *
    * @returns Settles when it is in the peer's buffer. It rejects with SystemError EPIPE, ECONNRESET: the
-   *   peer has gone; EMSGSIZE (the message names the size); `ERR_IOLOOP_BUFFER_FULL`. A rejection that
-   *   nobody waits for goes to `onError` instead.
+   *   peer has gone, and what it sent before can still be read; EMSGSIZE (the message names the size);
+   *   `ERR_IOLOOP_BUFFER_FULL`. A rejection that nobody waits for goes to `onError` instead.
    */
   send(data: string | Uint8Array): Promise<void> {
     checkData(data);
@@ -233,6 +223,11 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
     if (this.#isEnded) this.#closeAfterPeer();
   }
 
+  /** @internal Whether it is closed, or the peer known to be gone: what fails then is no news. */
+  get isOver(): boolean {
+    return this.closed || this.#isEnded || this.#isBroken || this.#reset !== null;
+  }
+
   /** @internal Whether nothing is under way: all that came was answered, as far as can be seen. */
   get isIdle(): boolean {
     return !this.hasUnread && !this.isSending && (this.#holds === 0 || this.isAwaited);
@@ -271,7 +266,7 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
   }
 
   protected override isFatal(code: string): boolean {
-    return ENDED.has(code);
+    return PEER_IS_GONE.has(code) || super.isFatal(code);
   }
 
   /** A message, even an empty one, says who sent it; the end says nothing. */
@@ -286,11 +281,34 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
     return this.#isEnded;
   }
 
+  /** A reset waited. */
+  protected override noticed(error: SystemError): void {
+    if (PEER_IS_GONE.has(error.code)) this.#reset ??= error;
+    else super.noticed(error);
+  }
+
+  protected override sendingFailed(error: SystemError): void {
+    if (!PEER_IS_GONE.has(error.code)) {
+      super.sendingFailed(error);
+      return;
+    }
+    this.#isBroken = true;
+    // EPIPE is no more than the end that is still to be read.
+    if (error.code !== 'EPIPE') this.#reset ??= error;
+    this.dropQueued(error);
+  }
+
+  protected override receivingFailed(error: SystemError): void {
+    if (this.#reset === null && PEER_IS_GONE.has(error.code)) this.#reset = error;
+    else super.receivingFailed(error);
+  }
+
   protected override endOfMessages(): void {
     this.#isEnded = true;
-    super.endOfMessages();
+    super.endOfMessages(this.#reset);
     this.#onEnd?.(this);
-    this.#closeAfterPeer();
+    if (this.#reset === null) this.#closeAfterPeer();
+    else this.dispose(this.#reset);
   }
 
   /** The peer has ended: so do we, when all handlers are done. */
@@ -322,15 +340,4 @@ function prepared(fd: number, settings: MessageSettings): number {
   setBufferSizes(fd, settings);
   addon().wantControl(fd, WANT.CREDENTIALS);
   return fd;
-}
-
-/** connect(2); false: the backlog is full. */
-function connects(fd: number, path: string): boolean {
-  try {
-    explain({ path }, () => addon().connectDatagram(fd, path, '', 0));
-    return true;
-  } catch (error) {
-    if (error instanceof SystemError && error.code === 'EAGAIN') return false;
-    throw error;
-  }
 }

@@ -174,13 +174,18 @@ export abstract class SocketCore {
     });
   };
 
+  /** An error waited that answers no call of ours. */
+  protected noticed(error: SystemError): void {
+    this.report(error);
+  }
+
   /** Takes the errors that wait and tells of them; how many there were. */
   protected takeErrors(): number {
     // Rows of its own: a batch may be under way.
     const { errors } = this.datagrams;
     for (let count = 0; count < MAX_ERRORS; count++) {
       if (this.#fd < 0 || receiveError(this.#fd, errors.words) <= 0) return count;
-      this.report(this.pendingError(-errors.get(0, ROW.SIZE)));
+      this.noticed(this.pendingError(-errors.get(0, ROW.SIZE)));
     }
     return MAX_ERRORS;
   }
