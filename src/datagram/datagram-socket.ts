@@ -299,8 +299,11 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
     return super.interest || (this.#errorInterest ?? 0);
   }
 
-  protected override sendRows(queue: SendQueue): number {
+  protected override hasSent(): void {
     if (this.#errorInterest === null) this.#watchForErrors();
+  }
+
+  protected override sendRows(queue: SendQueue): number {
     return this.#segments?.send(this.fd, queue) ?? super.sendRows(queue);
   }
 
