@@ -3,7 +3,8 @@ import * as assert from 'uvu/assert';
 
 import { IOLoop, SystemError, type UnixDatagramSocket, UnixServer } from '../../src/index.ts';
 import { codeOf, rejection, textsOf } from '../support/datagrams.ts';
-import { suite, type TestContext } from '../support/suite.ts';
+import { renounceRoot } from '../support/root.ts';
+import { suite } from '../support/suite.ts';
 import { turnsIn } from '../support/turns.ts';
 import { fill, numbered, numbersOf, take, UnixSockets, upTo } from '../support/unix-sockets.ts';
 import { within } from '../support/within.ts';
@@ -24,13 +25,6 @@ async function route(sockets: UnixSockets, way: Way, options = {}): Promise<Rout
   const { path } = receiver.local;
   if (way === 'connected') await sender.connect(path);
   return { receiver, sender, send: (data) => sender.send(data, way === 'connected' ? undefined : path) };
-}
-
-/** The process has no rights of root's until the test is over. */
-function renounceRoot(defer: TestContext['defer']): void {
-  if (process.geteuid?.() !== 0) return;
-  process.seteuid?.(65_534);
-  defer(() => process.seteuid?.(0));
 }
 
 for (const backend of IOLoop.backends)
