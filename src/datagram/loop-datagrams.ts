@@ -4,7 +4,7 @@ import type { HandlerTable } from '../handler.ts';
 import type { IOLoop } from '../ioloop.ts';
 import type { LoopPart } from '../loop-part.ts';
 import { addon } from '../native.ts';
-import { ADDRESS_WORDS, DatagramRows, MAX_FDS, NAME_SIZE } from '../native-datagrams.ts';
+import { ADDRESS_WORDS, DatagramRows, MAX_FDS, NAME_SIZE, ROW } from '../native-datagrams.ts';
 import type { Scheduler } from '../scheduler.ts';
 import { sendLastAtExit, sendNoMore } from '../stream/last-sends.ts';
 import { MAX_BATCH } from './message-options.ts';
@@ -43,6 +43,7 @@ export class LoopDatagrams implements LoopPart {
   readonly handlers: HandlerTable;
   /** What the last receive has left. */
   readonly rows: DatagramRows = new DatagramRows(MAX_BATCH);
+  readonly #firstRows: (Int32Array | undefined)[] = [];
   /** Where errors are taken. */
   readonly errors: DatagramRows = new DatagramRows(1);
   readonly names: Uint8Array = new Uint8Array(MAX_BATCH * NAME_SIZE);
@@ -129,6 +130,16 @@ export class LoopDatagrams implements LoopPart {
     const view = this.part(row * slot, length);
     this.#views[row] = view;
     return view;
+  }
+
+  /** The words of the first `count` rows: how many there are says how many messages are received. */
+  firstRows(count: number): Int32Array {
+    let words = this.#firstRows[count];
+    if (words === undefined) {
+      words = this.rows.words.subarray(0, count * ROW.WORDS);
+      this.#firstRows[count] = words;
+    }
+    return words;
   }
 
   /** Bytes that were received. @throws `ERR_IOLOOP_INVALID_STATE`: they were transferred. */

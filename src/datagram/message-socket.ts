@@ -4,7 +4,6 @@ import { type Deferred, deferred } from '../deferred.ts';
 import { IOLoopError, SystemError } from '../errors.ts';
 import { Interest, Ready } from '../interest.ts';
 import { receiveDatagrams } from '../native.ts';
-import { ROW } from '../native-datagrams.ts';
 import { Inbox } from './inbox.ts';
 import { MAX_BATCH_WITH_FDS, slotSize } from './loop-datagrams.ts';
 import type { MessageBatch } from './message-batch.ts';
@@ -13,6 +12,7 @@ import { SendingSocket } from './sending-socket.ts';
 
 /** Receives of one turn: then others have theirs. */
 const MAX_RECEIVES = 4;
+const FIRST_BATCH = 8;
 /** What batches receive into takes no more memory than this, however large messages may be. */
 const MAX_SLAB = 8 * 1024 * 1024;
 const EAGAIN = -constants.errno.EAGAIN;
@@ -23,9 +23,10 @@ const EAGAIN = -constants.errno.EAGAIN;
  */
 export abstract class MessageSocket<Batch extends MessageBatch, Message> extends SendingSocket {
   readonly #inbox: Inbox<Message>;
-  /** Messages received at a time, and the rows for them. */
-  readonly #batch: number;
-  readonly #rows: Int32Array;
+  /** Messages received at a time, at most. */
+  readonly #maxBatch: number;
+  /** And now: room that is not used costs some nanoseconds a message. */
+  #batch: number;
   /** Whether descriptors that come with a message are wanted. */
   readonly #takesFds: boolean;
   #listener: ((batch: Batch) => void) | null = null;
@@ -39,8 +40,8 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
     super(fd, settings);
     this.#inbox = new Inbox(settings.maxQueueSize, settings.maxQueueLength);
     this.#takesFds = takesFds;
-    this.#batch = batchSize(settings, takesFds);
-    this.#rows = this.datagrams.rows.words.subarray(0, this.#batch * ROW.WORDS);
+    this.#maxBatch = batchSize(settings, takesFds);
+    this.#batch = Math.min(FIRST_BATCH, this.#maxBatch);
   }
 
   // ---- what its kinds say
@@ -282,8 +283,9 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
     const { receiveSize } = this.settings;
     const slot = slotSize(receiveSize);
     for (let receives = 0; receives < MAX_RECEIVES && this.#wantsMore; receives++) {
-      const slab = datagrams.slab(receiveSize, this.#batch);
-      const count = receiveDatagrams(this.fd, slab, slot, this.#rows, datagrams.names, fds);
+      const slab = datagrams.slab(receiveSize, this.#maxBatch);
+      const rows = datagrams.firstRows(this.#batch);
+      const count = receiveDatagrams(this.fd, slab, slot, rows, datagrams.names, fds);
       if (count === EAGAIN) {
         // To select(2) errors that wait are the same as messages.
         if (receives === 0) this.takeErrors();
@@ -296,8 +298,16 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
       const messages = this.messagesIn(count);
       if (messages > 0) this.#deliver(messages);
       if (messages < count && !this.closed) this.endOfMessages(null);
-      if (count < this.#batch) return;
+      if (!this.#isFull(count)) return;
     }
+  }
+
+  /** Whether there may be more than the `count` that have come; the next batch is sized by how full this one was. */
+  #isFull(count: number): boolean {
+    const isFull = count === this.#batch;
+    if (isFull) this.#batch = Math.min(this.#batch * 2, this.#maxBatch);
+    else if (count <= this.#batch >> 2) this.#batch >>= 1;
+    return isFull;
   }
 
   get #wantsMore(): boolean {
