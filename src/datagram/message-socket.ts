@@ -239,6 +239,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
   #awaitNext(): Promise<IteratorResult<Message>> {
     const next = this.#inbox.next();
     if (this.waitsForRoom) this.watch();
+    if (this.#inbox.isAwaited) this.owner?.socketRests(this);
     return next;
   }
 

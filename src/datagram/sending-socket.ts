@@ -182,14 +182,22 @@ export abstract class SendingSocket extends SocketCore {
 
   /** {@link leave} of the message that `add` adds (null: the queue is full), with duplicates of `fds`. */
   protected leaveWithFds(fds: readonly PassedFd[], add: () => SendQueue | null): Promise<void> {
-    const duplicates = duplicateFds(fds);
-    const queue = add();
-    if (queue !== null) {
-      queue.addFds(queue.last, duplicates);
-      return this.leave(queue);
+    let duplicates: number[];
+    try {
+      duplicates = duplicateFds(fds, this.datagrams.handlers);
+    } catch (error) {
+      if (error instanceof SystemError) return this.refusal(error);
+      throw error;
     }
-    for (const fd of duplicates) closeStream(fd);
-    return this.refusal();
+    let queue: SendQueue | null = null;
+    try {
+      queue = add();
+    } finally {
+      if (queue === null) for (const fd of duplicates) closeStream(fd);
+    }
+    if (queue === null) return this.refusal();
+    queue.addFds(queue.last, duplicates);
+    return this.leave(queue);
   }
 
   /** Sends a batch back where it came from, its first messages without a copy if that can be. */
@@ -237,10 +245,10 @@ export abstract class SendingSocket extends SocketCore {
     return Math.max(0, sendDatagrams(this.fd, received, rows.words, 0, batch.length, undefined));
   }
 
-  /** The answer to a send that found the queue full, or the socket closed. */
-  protected refusal(): Promise<void> {
+  /** The answer to a send that `error` has kept from the queue: it is full, or the socket is closed. */
+  protected refusal(error: Error = this.closed ? this.#closedError() : this.#fullError()): Promise<void> {
     const sending = new Sending(1, this.report);
-    sending.failed(this.closed ? this.#closedError() : this.#fullError());
+    sending.failed(error);
     return sending.promise;
   }
 
@@ -288,7 +296,8 @@ export abstract class SendingSocket extends SocketCore {
       this.watch();
     }
     this.hasSent();
-    if (this.ending !== null && this.fd >= 0) this.dispose(null);
+    if (this.ending === null) this.owner?.socketRests(this);
+    else if (this.fd >= 0) this.dispose(null);
   }
 
   /**

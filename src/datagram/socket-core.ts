@@ -19,6 +19,8 @@ const NOTHING_IS_THERE: ReadonlySet<string> = new Set(['EBADF', 'ENOTSOCK']);
 export interface SocketOwner<Socket> {
   /** What the socket's listener threw. */
   socketFailed(socket: Socket, error: unknown): void;
+  /** Its reader waits for a message, or all has left that it was to send. */
+  socketRests(socket: Socket): void;
   /** Its descriptor is gone. */
   socketClosed(socket: Socket): void;
 }

@@ -46,7 +46,8 @@ export const DEFAULT_GRACE_MS = 30_000;
 /** What servers of connections have in common, whatever goes over these: all but where they listen. */
 // A LoopPart and a ListenerOwner, which only the published declarations must not say.
 export abstract class ConnectionServer<Connection extends ServedConnection, Reason extends string = never> {
-  readonly #loop: IOLoop;
+  /** @internal */
+  readonly loop: IOLoop;
   readonly #handler: ConnectionHandler<Connection>;
   readonly #settings: ConnectionServerSettings<Connection, Reason>;
   readonly #listeners: Listener[] = [];
@@ -63,7 +64,7 @@ export abstract class ConnectionServer<Connection extends ServedConnection, Reas
     settings: ConnectionServerSettings<Connection, Reason>,
   ) {
     checkFunction(handler, 'handler');
-    this.#loop = loop;
+    this.loop = loop;
     this.#handler = handler;
     this.#settings = settings;
   }
@@ -145,7 +146,7 @@ export abstract class ConnectionServer<Connection extends ServedConnection, Reas
     this.#closed = deferred();
     this.stop();
     this.closing();
-    const timer = this.#loop.callLater(graceMs, () => this.abortAll());
+    const timer = this.loop.callLater(graceMs, () => this.abortAll());
     void this.#closed.promise.then(() => timer.cancel());
     this.#closeIdle();
     this.#finishIfEmpty();
@@ -179,7 +180,7 @@ export abstract class ConnectionServer<Connection extends ServedConnection, Reas
     const opened: Listener[] = [];
     try {
       this.checkListening();
-      for (const fd of fds) opened.push(new Listener(this.#loop, fd, this, this.#settings.maxAcceptsPerTurn));
+      for (const fd of fds) opened.push(new Listener(this.loop, fd, this, this.#settings.maxAcceptsPerTurn));
       for (const listener of opened) this.setUpListener(listener);
     } catch (error) {
       for (const fd of fds.slice(opened.length)) closeStream(fd);
@@ -277,7 +278,7 @@ export abstract class ConnectionServer<Connection extends ServedConnection, Reas
 
   /** @internal What has no connection to be said of. */
   onError(error: unknown): void {
-    this.#loop.scheduler.caught(error);
+    this.loop.scheduler.caught(error);
   }
 
   // ---- LoopPart
@@ -291,7 +292,7 @@ export abstract class ConnectionServer<Connection extends ServedConnection, Reas
   abort(): void {
     this.stop();
     this.abortAll();
-    this.#loop.detach(this);
+    this.loop.detach(this);
   }
 
   /** @internal */
@@ -359,12 +360,12 @@ export abstract class ConnectionServer<Connection extends ServedConnection, Reas
   #finishIfEmpty(): void {
     if (this.#closed === null || this.#connections > 0) return;
     this.#closed.resolve();
-    this.#loop.detach(this);
+    this.loop.detach(this);
     this.#attached = false;
   }
 
   #attach(): void {
-    if (!this.#attached) this.#loop.attach(this);
+    if (!this.#attached) this.loop.attach(this);
     this.#attached = true;
   }
 

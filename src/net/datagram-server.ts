@@ -165,6 +165,9 @@ export abstract class DatagramServer<
   }
 
   /** @internal */
+  socketRests(): void {}
+
+  /** @internal */
   socketClosed(socket: Socket): void {
     if (!this.#endpoints.delete(socket)) return;
     this.#droppedBelow += socket.dropped;

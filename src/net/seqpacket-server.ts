@@ -72,7 +72,7 @@ export class SeqpacketServer extends ConnectionServer<SeqpacketSocket> {
   }
 
   protected override isOwnEnd(socket: SeqpacketSocket, error: unknown): boolean {
-    if (!socket.closed) return false;
+    if (!socket.isOver) return false;
     return error instanceof SystemError ? ENDS.has(error.code) : IOLoopError.is(error, 'ERR_IOLOOP_CLOSED');
   }
 
@@ -86,6 +86,11 @@ export class SeqpacketServer extends ConnectionServer<SeqpacketSocket> {
   socketFailed(socket: SeqpacketSocket, error: unknown): void {
     this.report(socket, error);
     void socket.close();
+  }
+
+  /** @internal */
+  socketRests(): void {
+    if (this.isClosing) this.loop.scheduler.wantWork();
   }
 
   /** @internal */
