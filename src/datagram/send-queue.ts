@@ -6,8 +6,9 @@ import type { Sending } from './sending.ts';
 
 const FIRST_ROWS = 64;
 const FIRST_BYTES = 8 * 1024;
-/** A queue that has grown beyond this gives its memory up when it is empty. */
+/** A queue that has grown beyond this, in bytes or in messages, gives its memory up when it is empty. */
 const KEPT_BYTES = 128 * 1024;
+const KEPT_ROWS = 1_024;
 
 /**
  * Messages that wait to be sent: their bytes in one buffer, one behind the other, and a row for each,
@@ -62,16 +63,11 @@ export class SendQueue {
 
   /** Has `fds`, which are ours from now on, go with `row`. */
   addFds(row: number, fds: readonly number[]): void {
-    const needed = this.#fdsEnd + fds.length;
-    const before = this.fds;
-    if (before === undefined || before.length < needed) {
-      this.fds = new Int32Array(Math.max(needed, 2 * this.#fdsEnd, MAX_FDS));
-      if (before !== undefined) this.fds.set(before);
-    }
+    if (this.fds === undefined || this.#fdsEnd + fds.length > this.fds.length) this.#moveFds(fds.length);
     this.fds?.set(fds, this.#fdsEnd);
     this.rows.set(row, ROW.FIRST_FD, this.#fdsEnd);
     this.rows.set(row, ROW.FD_COUNT, fds.length);
-    this.#fdsEnd = needed;
+    this.#fdsEnd += fds.length;
   }
 
   /** Has `sending` told what becomes of `row`. */
@@ -114,7 +110,7 @@ export class SendQueue {
     this.#end = 0;
     this.fds = undefined;
     this.#fdsEnd = 0;
-    if (this.data.length <= KEPT_BYTES) return;
+    if (this.data.length <= KEPT_BYTES && this.rows.capacity <= KEPT_ROWS) return;
     this.data = Buffer.allocUnsafeSlow(FIRST_BYTES);
     this.rows = new DatagramRows(FIRST_ROWS);
     this.#waiting = [];
@@ -146,6 +142,20 @@ export class SendQueue {
     for (let row = this.first; row < this.first + this.length; row++)
       this.rows.set(row, ROW.OFFSET, this.rows.get(row, ROW.OFFSET) - start);
     this.#end = used;
+  }
+
+  /** Moves the descriptors that wait to the front of an array with room for `count` more. */
+  #moveFds(count: number): void {
+    const { rows, first, length } = this;
+    let start = this.#fdsEnd;
+    for (let row = first + length - 1; row >= first; row--)
+      if (rows.get(row, ROW.FD_COUNT) > 0) start = rows.get(row, ROW.FIRST_FD);
+    const waiting = this.fds?.slice(start, this.#fdsEnd) ?? [];
+    this.fds = new Int32Array(Math.max(MAX_FDS, 2 * (waiting.length + count)));
+    this.fds.set(waiting);
+    for (let row = first; row < first + length; row++)
+      if (rows.get(row, ROW.FD_COUNT) > 0) rows.set(row, ROW.FIRST_FD, rows.get(row, ROW.FIRST_FD) - start);
+    this.#fdsEnd = waiting.length;
   }
 
   /** Where the name of `row` begins, or else its data. */
