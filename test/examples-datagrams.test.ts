@@ -41,10 +41,7 @@ suite('examples/statsd-counter.ts', { limitMs: 30_000 }, (test) => {
       report,
     );
     client.send('queue:1|g');
-    assert.match(
-      await statsd.said(/\nqueue: 1 now\n/),
-      /\nqueue: 1 now\nload: -2 now\n-- 1 metrics in 1 datagrams, 0 refused/,
-    );
+    await statsd.said(/\nqueue: 1 now\nload: -2 now\n-- 1 metrics in 1 datagrams, 0 refused/);
     assert.is(await statsd.end(), '');
   });
 
@@ -57,23 +54,24 @@ suite('examples/statsd-counter.ts', { limitMs: 30_000 }, (test) => {
     for (let i = 0; i < sent; i++)
       await new Promise((resolve) => client.send('visits:1|c', () => resolve(null)));
     statsd.child.process.kill('SIGCONT');
-    const sum = (report: string, pattern: RegExp): number =>
-      [...report.matchAll(pattern)].reduce((total, [, number]) => total + Number(number), 0);
-    await statsd.said(/[1-9]\d* datagrams dropped\n/);
-    await statsd.end();
-    const { stdout } = await statsd.child.result;
-    const received = sum(stdout, /(\d+) datagrams, 0 refused/g);
-    const dropped = sum(stdout, /(\d+) datagrams dropped/g);
-    assert.ok(received > 0 && dropped > 0, stdout);
-    assert.is(received + dropped, sent);
-    assert.is(sum(stdout, /visits: (\d+),/g), received);
+    let output = '';
+    const sum = (pattern: RegExp): number =>
+      [...output.matchAll(pattern)].reduce((total, [, number]) => total + Number(number), 0);
+    const received = (): number => sum(/(\d+) datagrams, 0 refused/g);
+    const dropped = (): number => sum(/(\d+) datagrams dropped/g);
+    for (let reports = 1; received() + dropped() < sent; reports++)
+      output = await statsd.said(new RegExp(`(?:dropped\\n[^]*?){${reports}}`));
+    assert.is(await statsd.end(), '');
+    assert.ok(received() > 0 && dropped() > 0, output);
+    assert.is(received() + dropped(), sent);
+    assert.is(sum(/visits: (\d+),/g), received());
   });
 
   test('keeps no more names than it has room for', async ({ defer }) => {
     const statsd = await startServer('statsd-counter', defer, '--every=0.5');
     const client = await clientOf(statsd.port, defer);
-    for (let first = 0; first < 12_000; first += 1_000) {
-      const names = Array.from({ length: 1_000 }, (_, i) => `n${first + i}:1|g`);
+    for (const first of [0, 6_000]) {
+      const names = Array.from({ length: 6_000 }, (_, i) => `n${first + i}:1|g`);
       client.send(names.join('\n'));
     }
     await statsd.said(/[1-9]\d* refused/);
