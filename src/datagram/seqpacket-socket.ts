@@ -161,7 +161,12 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
     return queue === null ? this.refusal() : this.leave(queue);
   }
 
-  /** Sends descriptors with a message (SCM_RIGHTS): they are duplicated, and yours again on return. */
+  /**
+   * Sends descriptors with a message (SCM_RIGHTS, unix(7)): they are duplicated, and yours again on return.
+   *
+   * @param fds 1 to 253; their numbers are others at the receiver, their order is not.
+   * @returns As {@link send}; EBADF, EMFILE; ETOOMANYREFS: too many wait to be received.
+   */
   sendFds(fds: readonly PassedFd[], data: string | Uint8Array): Promise<void> {
     checkData(data);
     this.#checkNotEnded();

@@ -160,7 +160,12 @@ export class UnixDatagramSocket extends MessageSocket<UnixDatagramBatch, UnixDat
     return queue === null ? this.refusal() : this.leave(queue);
   }
 
-  /** Sends descriptors with a datagram (SCM_RIGHTS): they are duplicated, and yours again on return. */
+  /**
+   * Sends descriptors with a datagram (SCM_RIGHTS, unix(7)): they are duplicated, and yours again on return.
+   *
+   * @param fds 1 to 253; their numbers are others at the receiver, their order is not.
+   * @returns As {@link send}; EBADF, EMFILE; ETOOMANYREFS: too many wait to be received.
+   */
   sendFds(fds: readonly PassedFd[], data: string | Uint8Array, path?: string): Promise<void> {
     checkData(data);
     const name = this.#nameOf(path, '');

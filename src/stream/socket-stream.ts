@@ -64,9 +64,7 @@ export abstract class SocketStream<Self> extends BaseIOStream<Self> {
         throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'descriptors go over plain Unix sockets alone');
       const bytes = toOne(data);
       if (bytes.length === 0) throw invalidArgument('data', 'one byte or more', data);
-      const duplicates = OutgoingFds.duplicate(fds);
-      for (const fd of fds) this.settings.streams.handlers.noteDuplicate(typeof fd === 'number' ? fd : fd.fd);
-      return this.writeWithFds(bytes, duplicates);
+      return this.writeWithFds(bytes, OutgoingFds.duplicate(fds, this.settings.streams.handlers));
     } catch (error) {
       return Promise.reject(error);
     }
