@@ -46,9 +46,15 @@ async function startWorker(listener: number): Promise<SeqpacketSocket> {
     stdio: ['ignore', 'inherit', 'inherit', theirs.fd],
   });
   await theirs.close();
-  await channel.sendFds([listener], 'listener');
-  if ((await channel.receive({ timeoutMs: 30_000 })) === null)
-    throw new Error(`worker ${child.pid} ended before it served`);
+  try {
+    await channel.sendFds([listener], 'listener');
+    const word = await channel.receive({ timeoutMs: 30_000 });
+    if (word === null) throw new Error(`worker ${child.pid} ended before it served`);
+  } catch (error) {
+    child.kill();
+    await channel.close();
+    throw error;
+  }
   console.log(`worker ${child.pid} serves`);
   return channel;
 }
@@ -77,7 +83,7 @@ class Supervisor {
       void this.#watch(this.#worker);
       await previous?.close();
     } catch (error) {
-      console.error(error);
+      console.error(`no other worker: ${error}`);
       if (previous?.closed !== false) this.#loop.callLater(RETRY_MS, () => this.replace());
     }
     this.#isReplacing = false;

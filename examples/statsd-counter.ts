@@ -115,8 +115,8 @@ async function main(): Promise<void> {
     for (const line of statistics.report(seconds, dropped - reported)) console.log(line);
     reported = dropped;
   };
-  console.log(`counting what comes to ${await socket.bind(Number(values.port), values.host)}`);
   new PeriodicCallback(report, seconds * 1000).start();
+  console.log(`counting what comes to ${await socket.bind(Number(values.port), values.host)}`);
   loop.onStop(report);
   process.once('SIGINT', () => loop.stop()).once('SIGTERM', () => loop.stop());
   await loop.start();

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { UnixDatagramSocket } from '../src/index.ts';
 import { runFile } from './support/child.ts';
 import { connectTo } from './support/clients.ts';
-import { example, startExample, startServer } from './support/examples.ts';
+import { example, listenTo, startExample, startServer } from './support/examples.ts';
 import { suite, type TestContext } from './support/suite.ts';
 import { count } from './support/tier.ts';
 import { within } from './support/within.ts';
@@ -196,4 +196,26 @@ suite('examples/listener-handover.ts', { limitMs: 60_000 }, (test) => {
     assert.not.ok([first, second].includes(await ask(supervisor.port, 'is anybody there?')));
     assert.is(await supervisor.end(), '');
   });
+
+  if (process.platform === 'linux')
+    test('goes on with the worker that it has when another one does not start', async ({ defer }) => {
+      const supervisor = await startServer('listener-handover', defer);
+      await supervisor.said(/serves\n/);
+      const first = await ask(supervisor.port, 'hello');
+      const { pid } = supervisor.child.process;
+      const children = (): string[] =>
+        readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
+      supervisor.child.process.kill('SIGHUP');
+      let next: string | undefined;
+      while (next === undefined) {
+        await new Promise((resolve) => setImmediate(resolve));
+        next = children().find((child) => child !== first);
+      }
+      process.kill(Number(next), 'SIGKILL');
+      await listenTo(supervisor.child, 'stderr')(/no other worker: .*\n/);
+      assert.is(await ask(supervisor.port, 'hello'), first);
+      supervisor.child.process.kill('SIGHUP');
+      await supervisor.said(/(serves\n.*){2}/);
+      assert.match(await supervisor.end(), /^no other worker: .*\n$/);
+    });
 });
