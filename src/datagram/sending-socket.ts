@@ -357,10 +357,7 @@ export abstract class SendingSocket extends SocketCore {
   /** The kernel takes no more: it says when it does, or we look again. */
   #blocked(): void {
     this.#isBlocked = true;
-    if (!this.isBlockedUnseen) {
-      this.watch();
-      return;
-    }
+    if (!this.isBlockedUnseen && this.#isWatched()) return;
     this.#retry?.cancel();
     this.#retry = this.loop.callLater(this.#retryMs, () => {
       this.#retry = null;
@@ -368,6 +365,16 @@ export abstract class SendingSocket extends SocketCore {
     });
     this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS);
     this.countReference();
+  }
+
+  /** Watches it, if its loop can: there may be no memory, or its number be too high for select(2). */
+  #isWatched(): boolean {
+    try {
+      this.watch();
+      return true;
+    } catch {
+      return false;
+    }
   }
 }
 
