@@ -103,6 +103,14 @@ for (const backend of IOLoop.backends)
       await within(5_000, closed, 'the end of the loop');
     });
 
+    test('ends the listening that is under way', async ({ loop }) => {
+      const server = new UDPServer(() => {}, { loop });
+      const listening = server.listen(0, 'localhost');
+      await server.close();
+      assert.ok(IOLoopError.is(await rejection(listening), 'ERR_IOLOOP_CLOSED'));
+      assert.equal(server.addresses, []);
+    });
+
     test('leaves nothing verified afterwards to a handler', async (context) => {
       const verdict = signal<boolean>();
       const asked = signal();
@@ -141,6 +149,15 @@ suite('a server of datagrams in a process', (test) => {
       process.on('exit', () => console.log('exit'));
     `);
     assert.equal([stdout, code], ['alive\nexit\n', 0]);
+  });
+
+  test('keeps it from no end when it was told so before it listens', async () => {
+    const { stdout, code } = await runSource(`
+      import { UDPServer } from './src/index.ts';
+      const server = new UDPServer(() => {}).unref();
+      console.log((await server.listen(0, '127.0.0.1')).address);
+    `);
+    assert.equal([stdout, code], ['127.0.0.1\n', 0]);
   });
 
   test('has a line on stderr for a handler that fails, and for what a socket tells', async () => {
