@@ -42,8 +42,9 @@ class Echoes {
 
   constructor({ loop, defer }: TestContext, seed: number) {
     const onError = ({ code, syscall }: SystemError): void => void this.errors.push(`${syscall} ${code}`);
+    const offloads = { sendOffload: seed % 2 === 0, receiveOffload: seed % 3 === 0 };
     const open = (): DatagramSocket => {
-      const socket = new DatagramSocket({ type: 'udp4', loop, onError });
+      const socket = new DatagramSocket({ type: 'udp4', loop, onError, ...offloads });
       defer(() => socket.close());
       return socket;
     };
