@@ -317,7 +317,6 @@ export abstract class SendingSocket extends SocketCore {
         queue.advance(taken);
         this.#retryMs = FIRST_RETRY_MS;
         hasRetried = false;
-        this.#retryMs = FIRST_RETRY_MS;
       } else if (taken === EAGAIN) {
         this.#blocked();
         return null;

@@ -104,7 +104,7 @@ export async function take<M>(messages: AsyncIterable<M>, count: number): Promis
   const iterate = async (): Promise<void> => {
     for await (const message of messages) if (taken.push(message) === count) return;
   };
-  await within(8_000, iterate(), `${count} messages (${taken.length} came)`);
+  await within(8_000, iterate(), `the last of ${count} messages`);
   return taken;
 }
 
