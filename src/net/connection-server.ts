@@ -1,47 +1,21 @@
 import type { Address } from '../address.ts';
-import { checkFd, checkFunction, checkMilliseconds, checkOptions } from '../arguments.ts';
+import { checkFd, checkFunction } from '../arguments.ts';
 import { type Deferred, deferred } from '../deferred.ts';
 import { isPromise } from '../entry-runner.ts';
 import { IOLoopError } from '../errors.ts';
 import type { IOLoop } from '../ioloop.ts';
 import { closeStream } from '../native.ts';
 import { explain } from '../native-error.ts';
+import { graceOf } from './grace.ts';
 import { Listener, type ShedReason } from './listener.ts';
+import type { OwnedConnection, ServedConnection } from './served-connection.ts';
 import type { ConnectionServerSettings } from './server-options.ts';
-
-/** What a server can end. */
-// The published declarations have none of these members: there any connection will do.
-export interface OwnedConnection {
-  /** @internal Whether nothing is under way. */
-  readonly isIdle: boolean;
-  /** @internal Delivers what is queued, then closes. */
-  close(error?: Error): Promise<void>;
-  /** @internal Closes at once. */
-  abort(): void;
-}
-
-/** A connection, as its server sees it. */
-export interface ServedConnection extends OwnedConnection {
-  /** @internal Whether it sends no more. */
-  readonly closed: boolean;
-  /** @internal Who looks after it. */
-  readonly owner: object | null;
-  /** @internal Whether somebody reads, or will be told of what comes. */
-  readonly isRead: boolean;
-  /** @internal Keeps it from closing by itself while a handler is at work. */
-  hold(): void;
-  /** @internal The end of {@link hold}. */
-  release(): void;
-}
 
 /** Serves one connection, which is its own while its promise is pending. */
 export type ConnectionHandler<Connection> = (
   connection: Connection,
   address: Address,
 ) => void | Promise<void>;
-
-/** How long those who are at work may go on when a server is closed. */
-export const DEFAULT_GRACE_MS = 30_000;
 
 /** What servers of connections have in common, whatever goes over these: all but where they listen. */
 // A LoopPart and a ListenerOwner, which only the published declarations must not say.
@@ -377,17 +351,4 @@ export abstract class ConnectionServer<Connection extends ServedConnection, Reas
     }
     return this;
   }
-}
-
-/**
- * How long the close() of a server waits for those at work.
- *
- * @throws `ERR_IOLOOP_INVALID_ARGUMENT`.
- */
-export function graceOf(options: { graceMs?: number | undefined } | number | undefined): number {
-  const given = typeof options === 'number' ? { graceMs: options } : options;
-  checkOptions(given);
-  const { graceMs = DEFAULT_GRACE_MS } = given ?? {};
-  checkMilliseconds(graceMs, 'options.graceMs');
-  return graceMs;
 }

@@ -5,10 +5,10 @@ import { type Deferred, deferred } from '../deferred.ts';
 import { isPromise } from '../entry-runner.ts';
 import { IOLoopError, type SystemError } from '../errors.ts';
 import type { IOLoop } from '../ioloop.ts';
-import { graceOf } from './connection-server.ts';
 import { DatagramEndpoint, type ServerSocket } from './datagram-endpoint.ts';
 import type { DatagramDropReason, DatagramServerSettings } from './datagram-options.ts';
 import type { DatagramRequest } from './datagram-request.ts';
+import { graceOf } from './grace.ts';
 import { printError } from './server-options.ts';
 
 /** Serves one datagram. */

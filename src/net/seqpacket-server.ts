@@ -4,7 +4,8 @@ import { type SeqpacketOptions, SeqpacketSocket, seqpacketSettings } from '../da
 import { IOLoopError, SystemError } from '../errors.ts';
 import { addon } from '../native.ts';
 import { explain } from '../native-error.ts';
-import { type ConnectionHandler, ConnectionServer, type OwnedConnection } from './connection-server.ts';
+import { type ConnectionHandler, ConnectionServer } from './connection-server.ts';
+import type { OwnedConnection } from './served-connection.ts';
 import { type ConnectionServerOptions, connectionServerSettings } from './server-options.ts';
 import { UnixListeners, type UnixListenOptions } from './unix-listeners.ts';
 

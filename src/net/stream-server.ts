@@ -5,9 +5,10 @@ import { IOLoopError } from '../errors.ts';
 import { addon } from '../native.ts';
 import { IOStream, openStream, StreamClosedError, setUp } from '../stream/io-stream.ts';
 import { type StreamSettings, streamSettings } from '../stream/stream-options.ts';
-import { type ConnectionHandler, ConnectionServer, type OwnedConnection } from './connection-server.ts';
+import { type ConnectionHandler, ConnectionServer } from './connection-server.ts';
 import { Handshakes } from './handshakes.ts';
 import type { Listener } from './listener.ts';
+import type { OwnedConnection } from './served-connection.ts';
 import { connectionServerSettings, type ServerOptions } from './server-options.ts';
 
 /**
