@@ -4,6 +4,7 @@ import { type Deferred, deferred } from '../deferred.ts';
 import { IOLoopError, SystemError } from '../errors.ts';
 import { Interest, Ready } from '../interest.ts';
 import { receiveDatagrams } from '../native.ts';
+import { BatchListener } from './batch-listener.ts';
 import { Inbox } from './inbox.ts';
 import { MAX_BATCH_WITH_FDS, slotSize } from './loop-datagrams.ts';
 import type { MessageBatch } from './message-batch.ts';
@@ -29,7 +30,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
   #batch: number;
   /** Whether descriptors that come with a message are wanted. */
   readonly #takesFds: boolean;
-  #listener: ((batch: Batch) => void) | null = null;
+  #listener: BatchListener<Batch> | null = null;
   #iterations = 0;
   #isReadAhead = false;
   #isPaused = false;
@@ -72,8 +73,8 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
   // ---- receiving
 
   /**
-   * Calls `listener` with what each receive brings, until it is null again. The batch, and all views
-   * that it gave out, are valid during the call.
+   * Calls `listener` with what each receive brings, until it is null again, in the async context of this
+   * call. The batch, and all views that it gave out, are valid during the call.
    *
    * @throws `ERR_IOLOOP_READ_PENDING` while an iteration is under way.
    */
@@ -84,7 +85,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
       if (this.#iterations > 0)
         throw new IOLoopError('ERR_IOLOOP_READ_PENDING', 'an iteration over the socket is under way');
     }
-    this.#listener = listener;
+    this.#listener = listener === null ? null : new BatchListener(listener);
     this.watch();
   }
 
@@ -326,7 +327,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
   #deliver(count: number): void {
     const batch = this.makeBatch(count);
     try {
-      if (this.#listener !== null) this.#listener(batch);
+      if (this.#listener !== null) this.#listener.call(batch);
       else this.#store(batch);
     } catch (error) {
       if (this.owner === null) throw error;
