@@ -7,6 +7,7 @@ import {
   type SystemError,
   type UnixMessageBatch,
 } from '../../src/index.ts';
+import { memoryBudget } from '../../src/stream/memory-budget.ts';
 import { Arrivals, codeOf, rejection, textsOf } from '../support/datagrams.ts';
 import { Random } from '../support/random.ts';
 import { suite } from '../support/suite.ts';
@@ -127,6 +128,17 @@ for (const backend of IOLoop.backends)
       await Promise.all(sent);
       assert.is(other.dropped, 0);
       await iteration.return?.();
+    });
+
+    test('receives what is waited for, however little memory is left', async (context) => {
+      const [one, other] = new UnixSockets(context).seqpacketPair();
+      // As if streams held all of it.
+      const held = memoryBudget.limit;
+      memoryBudget.add(held);
+      context.defer(() => memoryBudget.add(-held));
+      for (const number of upTo(5)) await one.send(numbered(number));
+      assert.equal(numbersOf(await take(other, 4)), upTo(4));
+      assert.is((await within(2_000, other.receive(), 'the last'))?.data.readUInt32BE(), 4);
     });
 
     test('queues no more than it is told, and refuses the rest', async (context) => {
