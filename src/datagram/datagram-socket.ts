@@ -22,9 +22,9 @@ import type { Origin } from './message-batch.ts';
 import { type MessageOptions, type MessageSettings, messageSettings } from './message-options.ts';
 import { MessageSocket } from './message-socket.ts';
 import { adoptSocket, isConnected, openSocket, setBufferSizes } from './open-socket.ts';
+import { checkBytes, checkData, readMessages } from './outgoing-messages.ts';
 import { SegmentedSends } from './segmented-sends.ts';
 import type { SendQueue } from './send-queue.ts';
-import { checkData } from './sending-socket.ts';
 
 /** What a UDP socket may be told. */
 export interface DatagramOptions extends MessageOptions {
@@ -200,16 +200,13 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
     if (messages instanceof DatagramBatch) return this.sendBatch(messages);
     if (!Array.isArray(messages)) throw invalidArgument('messages', 'a DatagramBatch or an array', messages);
     const sent: readonly OutgoingDatagram[] = messages;
-    // All are checked before the first one leaves.
-    const destinations = sent.map(({ data, port, address }, place) => {
-      if (!(data instanceof Uint8Array))
-        throw invalidArgument(`messages[${place}].data`, 'a Uint8Array', data);
-      return this.#wordsOf(port, address, `messages[${place}].`);
+    const outgoing = readMessages(sent, ({ data, port, address }, name) => {
+      checkBytes(data, `${name}.data`);
+      return { data, port, words: this.#wordsOf(port, address, `${name}.`) };
     });
-    return this.sendAll(sent.length, (place) => {
-      const message = sent[place];
-      if (message === undefined) return null;
-      return this.#room(message.data, destinations[place] ?? null, message.port);
+    return this.sendAll(outgoing.length, (place) => {
+      const message = outgoing[place];
+      return message === undefined ? null : this.#room(message.data, message.words, message.port);
     });
   }
 

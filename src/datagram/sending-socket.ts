@@ -9,6 +9,7 @@ import { duplicateFds, type PassedFd } from '../passed-fds.ts';
 import { SETTLED } from '../stream/wait.ts';
 import type { TimerHandle } from '../timer.ts';
 import type { MessageBatch, Origin } from './message-batch.ts';
+import { checkData } from './outgoing-messages.ts';
 import type { SendQueue } from './send-queue.ts';
 import { Sending } from './sending.ts';
 import { SocketCore } from './socket-core.ts';
@@ -219,9 +220,9 @@ export abstract class SendingSocket extends SocketCore {
     if (count === 0) return SETTLED;
     const sending = new Sending(count, this.report);
     for (let place = 0; place < count; place++) {
-      const queue = this.fd < 0 ? null : add(place);
+      const queue = this.closed ? null : add(place);
       if (queue === null) {
-        sending.failed(this.fd < 0 ? this.#closedError() : this.#fullError());
+        sending.failed(this.closed ? this.#closedError() : this.#fullError());
         continue;
       }
       queue.wait(queue.last, sending);
@@ -375,10 +376,4 @@ export abstract class SendingSocket extends SocketCore {
       return false;
     }
   }
-}
-
-/** @throws `ERR_IOLOOP_INVALID_ARGUMENT`. */
-export function checkData(data: unknown): asserts data is string | Uint8Array {
-  if (typeof data !== 'string' && !(data instanceof Uint8Array))
-    throw invalidArgument('data', 'a string or a Uint8Array', data);
 }

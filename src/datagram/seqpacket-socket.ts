@@ -16,7 +16,7 @@ import { connectSeqpacket } from './connect-seqpacket.ts';
 import { type MessageOptions, type MessageSettings, messageSettings } from './message-options.ts';
 import { MessageSocket } from './message-socket.ts';
 import { adoptSocket, openPair, setBufferSizes } from './open-socket.ts';
-import { checkData } from './sending-socket.ts';
+import { checkBytes, checkData, readMessages } from './outgoing-messages.ts';
 import { UnixMessageBatch } from './unix-batch.ts';
 
 /** What a seqpacket socket may be told. */
@@ -178,11 +178,17 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
   sendMany(messages: UnixMessageBatch | readonly Uint8Array[]): Promise<void> {
     this.#checkNotEnded();
     if (messages instanceof UnixMessageBatch) return this.sendBatch(messages);
-    if (!Array.isArray(messages) || !messages.every((data) => data instanceof Uint8Array))
+    if (!Array.isArray(messages))
       throw invalidArgument('messages', 'a batch or an array of Uint8Array', messages);
-    if (this.closed) return this.refusal();
     const sent: readonly Uint8Array[] = messages;
-    return this.sendAll(sent.length, (place) => this.room(sent[place] ?? NOTHING, 0));
+    const outgoing = readMessages(sent, (data, name) => {
+      checkBytes(data, name);
+      return data;
+    });
+    return this.sendAll(outgoing.length, (place) => {
+      const data = outgoing[place];
+      return data === undefined ? null : this.room(data, 0);
+    });
   }
 
   /** Ends our half when all that was sent has left: the peer reads the end, and we go on reading. */
@@ -325,8 +331,6 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
     if (this.#hasEnded) throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the socket has ended its half');
   }
 }
-
-const NOTHING = new Uint8Array(0);
 
 /**
  * Checks `options` and fills in the defaults of all sockets.

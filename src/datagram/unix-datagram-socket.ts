@@ -14,8 +14,8 @@ import type { Origin } from './message-batch.ts';
 import { type MessageOptions, type MessageSettings, messageSettings } from './message-options.ts';
 import { MessageSocket } from './message-socket.ts';
 import { adoptSocket, isConnected, openPair, openSocket, setBufferSizes } from './open-socket.ts';
+import { checkBytes, checkData, readMessages } from './outgoing-messages.ts';
 import type { SendQueue } from './send-queue.ts';
-import { checkData } from './sending-socket.ts';
 import { UnixDatagramBatch } from './unix-batch.ts';
 
 /** What a Unix datagram socket may be told. */
@@ -185,15 +185,13 @@ export class UnixDatagramSocket extends MessageSocket<UnixDatagramBatch, UnixDat
     if (!Array.isArray(messages))
       throw invalidArgument('messages', 'a UnixDatagramBatch or an array', messages);
     const sent: readonly OutgoingUnixDatagram[] = messages;
-    // All are checked before the first one leaves.
-    const names = sent.map(({ data, path }, place) => {
-      if (!(data instanceof Uint8Array))
-        throw invalidArgument(`messages[${place}].data`, 'a Uint8Array', data);
-      return this.#nameOf(path, `messages[${place}].`);
+    const outgoing = readMessages(sent, ({ data, path }, name) => {
+      checkBytes(data, `${name}.data`);
+      return { data, name: this.#nameOf(path, `${name}.`) };
     });
-    return this.sendAll(sent.length, (place) => {
-      const message = sent[place];
-      return message === undefined ? null : this.#room(message.data, names[place] ?? NO_NAME);
+    return this.sendAll(outgoing.length, (place) => {
+      const message = outgoing[place];
+      return message === undefined ? null : this.#room(message.data, message.name);
     });
   }
 
