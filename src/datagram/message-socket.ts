@@ -32,7 +32,10 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
   readonly #takesFds: boolean;
   #listener: BatchListener<Batch> | null = null;
   #iterations = 0;
-  #isReadAhead = false;
+  /** Whether the reader wants one message, and leaves the next to the kernel. */
+  #wantsOne = false;
+  /** Whether it is watched for the next such reader, who saves two system calls if it comes soon. */
+  #isLingering = false;
   #isPaused = false;
   #droppedHere = 0;
 
@@ -157,6 +160,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
 
   /** @internal */
   override ready(_fd: number, events: number): void {
+    if (this.#isLingering && !this.#wantsMore) this.#linger(false);
     const failed = (events & (Ready.ERROR | Ready.HANGUP)) !== 0;
     if ((events & (Ready.ERROR | Ready.PRIORITY)) !== 0) this.takeErrors();
     if (failed || (events & Ready.READ) !== 0) this.#receive();
@@ -185,7 +189,8 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
   }
 
   protected override get interest(): number {
-    return (this.#wantsMore ? Interest.READ : 0) | (this.waitsToWrite ? Interest.WRITE : 0);
+    const reads = this.#wantsMore || (this.#isLingering && !this.#isPaused && !this.isEnded);
+    return (reads ? Interest.READ : 0) | (this.waitsToWrite ? Interest.WRITE : 0);
   }
 
   protected override drop(error: Error | null): void {
@@ -213,8 +218,8 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
   }
 
   /**
-   * The next message; `end` tells that it was taken, or is not waited for any more. From now on messages
-   * are received ahead.
+   * The next message; `end` tells that it was taken, or is not waited for any more. None is received ahead:
+   * those behind it are for whoever reads next.
    *
    * @throws `ERR_IOLOOP_READ_PENDING`.
    */
@@ -223,14 +228,17 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
     end(isTaken: boolean): void;
   } {
     this.#checkUnread();
-    this.#isReadAhead = true;
-    this.#setReading(1);
+    this.#wantsOne = true;
+    this.#isLingering = true;
+    this.#iterations++;
     const promise = this.#awaitNext();
+    this.watch();
     return {
       promise,
       end: (isTaken) => {
         if (isTaken) this.#taken();
         else this.#inbox.withdraw(promise);
+        this.#wantsOne = false;
         this.#setReading(-1);
       },
     };
@@ -248,6 +256,11 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
   #taken(): void {
     this.#inbox.taken();
     if (this.waitsForRoom) this.watch();
+  }
+
+  #linger(lingers: boolean): void {
+    this.#isLingering = lingers;
+    this.watch();
   }
 
   /** One reader more, or one less. */
@@ -268,6 +281,12 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
     this.watch();
   }
 
+  /** A listener threw: that is for who looks after the socket, or for the loop. */
+  protected listenerFailed(error: unknown): void {
+    if (this.owner === null) throw error;
+    this.owner.socketFailed(this, error);
+  }
+
   /** A receive has failed for good. */
   protected receivingFailed(error: SystemError): void {
     this.report(error);
@@ -275,8 +294,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
   }
 
   protected override get isReading(): boolean {
-    const isWanted = this.#listener !== null || this.#iterations > 0 || this.#isReadAhead;
-    return isWanted && this.ending === null && !this.isEnded;
+    return this.isRead && this.ending === null && !this.isEnded;
   }
 
   #receive(): void {
@@ -286,7 +304,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
     const slot = slotSize(receiveSize);
     for (let receives = 0; receives < MAX_RECEIVES && this.#wantsMore; receives++) {
       const slab = datagrams.slab(receiveSize, this.#maxBatch);
-      const rows = datagrams.firstRows(this.#batch);
+      const rows = datagrams.firstRows(this.#wantsOne ? 1 : this.#batch);
       const count = receiveDatagrams(this.fd, slab, slot, rows, datagrams.names, fds);
       if (count === EAGAIN) {
         // To select(2) errors that wait are the same as messages.
@@ -300,7 +318,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
       const messages = this.messagesIn(count);
       if (messages > 0) this.#deliver(messages);
       if (messages < count && !this.closed) this.endOfMessages(null);
-      if (!this.#isFull(count)) return;
+      if (this.#wantsOne || !this.#isFull(count)) return;
     }
   }
 
@@ -314,6 +332,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
 
   get #wantsMore(): boolean {
     if (!this.isReading || this.#isPaused) return false;
+    if (this.#wantsOne) return this.#inbox.isAwaited;
     return !this.waitsForRoom || this.#listener !== null || this.#inbox.hasRoom(0);
   }
 
@@ -330,8 +349,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
       if (this.#listener !== null) this.#listener.call(batch);
       else this.#store(batch);
     } catch (error) {
-      if (this.owner === null) throw error;
-      this.owner.socketFailed(this, error);
+      this.listenerFailed(error);
     } finally {
       batch.end();
     }

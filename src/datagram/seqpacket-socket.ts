@@ -317,9 +317,14 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
   protected override endOfMessages(): void {
     this.#isEnded = true;
     super.endOfMessages(this.#reset);
-    this.#onEnd?.(this);
-    if (this.#reset === null) this.#closeAfterPeer();
-    else this.dispose(this.#reset);
+    try {
+      this.#onEnd?.(this);
+    } catch (error) {
+      this.listenerFailed(error);
+    } finally {
+      if (this.#reset === null) this.#closeAfterPeer();
+      else this.dispose(this.#reset);
+    }
   }
 
   /** The peer has ended: so do we, when all handlers are done. */

@@ -170,6 +170,22 @@ for (const backend of IOLoop.backends)
       assert.equal([calls, ends], [1, 0]);
     });
 
+    test('comes by itself though the listener of the end throws, which is told', async (context) => {
+      const thrown: unknown[] = [];
+      const loop = new IOLoop({ backend, onError: (error) => void thrown.push(error) });
+      context.defer(() => loop.close());
+      const [one, other] = new UnixSockets(context).seqpacketPair({ loop });
+      const failure = new Error('thrown by a listener');
+      other.onMessages(() => {});
+      other.onEnd(() => {
+        throw failure;
+      });
+      await one.close();
+      await passes(3);
+      assert.equal([other.closed, other.fd], [true, -1]);
+      assert.equal(thrown, [failure]);
+    });
+
     test('may come in the listener of the other side, before our own is called', async (context) => {
       const sockets = new UnixSockets(context);
       const [one, other] = sockets.seqpacketPair();
