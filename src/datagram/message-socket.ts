@@ -77,7 +77,8 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
 
   /**
    * Calls `listener` with what each receive brings, until it is null again, in the async context of this
-   * call. The batch, and all views that it gave out, are valid during the call.
+   * call. The batch, and all views that it gave out, are valid during the call. What an iteration has left
+   * behind stays for the next one.
    *
    * @throws `ERR_IOLOOP_READ_PENDING` while an iteration is under way.
    */
@@ -160,7 +161,10 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
 
   /** @internal */
   override ready(_fd: number, events: number): void {
-    if (this.#isLingering && !this.#wantsMore) this.#linger(false);
+    if (this.#isLingering && !this.#wantsMore) {
+      this.#isLingering = false;
+      this.watch();
+    }
     const failed = (events & (Ready.ERROR | Ready.HANGUP)) !== 0;
     if ((events & (Ready.ERROR | Ready.PRIORITY)) !== 0) this.takeErrors();
     if (failed || (events & Ready.READ) !== 0) this.#receive();
@@ -256,11 +260,6 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
   #taken(): void {
     this.#inbox.taken();
     if (this.waitsForRoom) this.watch();
-  }
-
-  #linger(lingers: boolean): void {
-    this.#isLingering = lingers;
-    this.watch();
   }
 
   /** One reader more, or one less. */

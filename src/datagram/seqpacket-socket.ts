@@ -117,7 +117,8 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
   }
 
   /**
-   * The next message; null: the peer has ended. One reader at a time.
+   * The next message; null: the peer has ended. One reader at a time. It takes one message from the kernel,
+   * and leaves what is behind it to whoever reads next; an iteration takes many at a time, and is faster.
    *
    * @throws `ERR_IOLOOP_READ_PENDING` while there is another reader; {@link SystemError} ECONNRESET: the
    *   peer has closed, and not read all that we sent; AbortError, {@link TimeoutError}: the message stays

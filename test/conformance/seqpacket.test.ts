@@ -12,7 +12,7 @@ import { Arrivals, codeOf, rejection, textsOf } from '../support/datagrams.ts';
 import { Random } from '../support/random.ts';
 import { suite } from '../support/suite.ts';
 import { count } from '../support/tier.ts';
-import { passes } from '../support/turns.ts';
+import { passes, turnsIn } from '../support/turns.ts';
 import { fill, numbered, numbersOf, take, UnixSockets, upTo } from '../support/unix-sockets.ts';
 import { within } from '../support/within.ts';
 
@@ -20,6 +20,8 @@ import { within } from '../support/within.ts';
 async function takeAll(socket: SeqpacketSocket): Promise<readonly { readonly data: Buffer }[]> {
   return take(socket, Number.POSITIVE_INFINITY);
 }
+
+const isMessage = (message: SeqpacketMessage | null): message is SeqpacketMessage => message !== null;
 
 const isCode =
   (code: string) =>
@@ -165,6 +167,24 @@ for (const backend of IOLoop.backends)
       other.onMessages(null);
       await one.send('second');
       assert.is(String((await other.receive())?.data), 'second');
+    });
+
+    test('takes one message, and leaves the others to whoever reads next', async (context) => {
+      const [one, other] = new UnixSockets(context).seqpacketPair();
+      for (const number of upTo(6)) await one.send(numbered(number));
+      assert.equal(numbersOf([await other.receive(), await other.receive()].filter(isMessage)), [0, 1]);
+      const arrivals = new Arrivals<Buffer>();
+      other.onMessages((batch) => {
+        for (let i = 0; i < batch.length; i++) arrivals.add(Buffer.from(batch.data(i)));
+        if (arrivals.all.length === 4) other.onMessages(null);
+      });
+      assert.equal(numbersOf((await arrivals.first(4, 'messages')).map((data) => ({ data }))), [2, 3, 4, 5]);
+      // Nor does it spin on what nobody reads.
+      await one.send(numbered(6));
+      assert.is(numbersOf([await other.receive()].filter(isMessage))[0], 6);
+      await one.send(numbered(7));
+      assert.ok((await turnsIn(100, context.loop)) < 5);
+      assert.equal(numbersOf(await take(other, 1)), [7]);
     });
 
     test('loses nothing to a wait that is given up', async (context) => {

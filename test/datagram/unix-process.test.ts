@@ -67,6 +67,8 @@ suite('a process with Unix sockets that keep borders', { limitMs: 30_000 }, (tes
     'nobody reads from a connection': `SeqpacketSocket.pair();`,
     'it is unreferenced': `
       for (const pair of [SeqpacketSocket.pair(), UnixDatagramSocket.pair()]) pair[0].unref().onMessages(() => {});`,
+    'it has received what it wanted': `
+      const [one, other] = SeqpacketSocket.pair(); await one.send('x'); await other.receive();`,
     'it is closed while it is read from': `
       const [one] = SeqpacketSocket.pair(); const received = one.receive(); one.close(); await received;`,
     'its peer ends': `
