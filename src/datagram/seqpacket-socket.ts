@@ -212,14 +212,18 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
 
   /** Where it is bound. */
   get local(): Address {
-    this.#local ??= toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().socketAddress(this.openFd)));
-    return this.#local;
+    if (this.#local !== null) return this.#local;
+    const address = toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().socketAddress(this.openFd)));
+    if (isNamed(address)) this.#local = address;
+    return address;
   }
 
   /** Whom it is connected to; path '': one that is not bound. */
   get remote(): Address {
-    this.#remote ??= toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().peerAddress(this.openFd)));
-    return this.#remote;
+    if (this.#remote !== null) return this.#remote;
+    const address = toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().peerAddress(this.openFd)));
+    if (isNamed(address)) this.#remote = address;
+    return address;
   }
 
   // ---- for those who look after it
@@ -355,4 +359,9 @@ function prepared(fd: number, settings: MessageSettings): number {
   setBufferSizes(fd, settings);
   addon().wantControl(fd, WANT.CREDENTIALS);
   return fd;
+}
+
+/** Whether it has a name for good: SO_PASSCRED has the kernel give one to an unnamed socket that sends. */
+function isNamed(address: Address): boolean {
+  return String(address) !== '';
 }

@@ -200,7 +200,8 @@ export class UnixDatagramSocket extends MessageSocket<UnixDatagramBatch, UnixDat
     if (this.#local !== null) return this.#local;
     const address = toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().socketAddress(this.openFd)));
     if (address.family !== 'Unix') throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'no Unix socket');
-    this.#local = address;
+    // With `credentials` the kernel gives an unnamed one a name when it sends.
+    if (address.path !== '') this.#local = address;
     return address;
   }
 

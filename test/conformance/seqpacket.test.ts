@@ -104,8 +104,10 @@ for (const backend of IOLoop.backends)
       const [one, other] = new UnixSockets(context).seqpacketPair();
       const myself = { pid: process.pid, uid: process.getuid?.(), gid: process.getgid?.() };
       assert.equal(one.peerCredentials(), myself);
+      assert.equal([one.local, other.remote].map(String), ['', '']);
       await one.send('who');
       assert.equal((await take(other, 1))[0]?.credentials, myself);
+      assert.is(String(other.remote), String(one.local));
     });
 
     test('stops its sender when it does not read, and drops nothing', async (context) => {

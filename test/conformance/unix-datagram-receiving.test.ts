@@ -185,6 +185,15 @@ for (const backend of IOLoop.backends)
       assert.is((await take(other, 1))[0]?.credentials, null);
     });
 
+    test('says which name it got: to be told of senders, an unnamed one gets one', async (context) => {
+      const sockets = new UnixSockets(context);
+      const receiver = await sockets.bind();
+      const unnamed = sockets.open({ credentials: true });
+      assert.is(unnamed.local.path, '');
+      await unnamed.send('', receiver.local.path);
+      assert.is((await take(receiver, 1))[0]?.path, unnamed.local.path);
+    });
+
     test('knows who made a pair, and that nobody else is known', async (context) => {
       const sockets = new UnixSockets(context);
       const [one, other] = sockets.pair();
