@@ -69,6 +69,11 @@ export abstract class MessageBatch {
     this.#owner.reply(this.rowOf(i), data);
   }
 
+  /** @internal What message `i` counts for while it waits for its taker: its bytes. */
+  weight(i: number): number {
+    return this.data(i).length;
+  }
+
   /** @internal The bytes of message `i` for as long as its taker likes. */
   copy(i: number): Chunk {
     return Buffer.from(this.data(i));

@@ -8,7 +8,7 @@ export interface MessageOptions {
   loop?: IOLoop | undefined;
   /** Bytes of a message that are received: what is longer is cut off, and says so; 65,535. */
   maxPacketSize?: number | undefined;
-  /** Bytes that may wait, of what is received for an iteration and of what is to be sent, each; 1 MiB. */
+  /** Bytes that may wait, of what is received for an iteration and of what is to be sent, each; 1 MiB. A received descriptor counts for 2 KiB. */
   maxQueueSize?: number | undefined;
   /** Messages that may wait, likewise; 16,384. */
   maxQueueLength?: number | undefined;

@@ -356,7 +356,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
 
   #store(batch: Batch): void {
     for (let i = 0; i < batch.length; i++) {
-      const size = batch.data(i).length;
+      const size = batch.weight(i);
       if (this.waitsForRoom || this.#inbox.hasRoom(size)) this.#inbox.push(this.makeMessage(batch, i), size);
       else this.#droppedHere++;
     }

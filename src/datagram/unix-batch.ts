@@ -6,6 +6,8 @@ import type { PeerCredentials } from '../peer-credentials.ts';
 import { MessageBatch } from './message-batch.ts';
 
 const NO_FDS: readonly OwnedFd[] = [];
+/** What a descriptor counts for while it waits: a peer may send 253 with a byte, and the table of a process is small. */
+const FD_WEIGHT = 2 * 1024;
 
 /** Messages of the Unix domain: descriptors and credentials may come with them. */
 export class UnixMessageBatch extends MessageBatch {
@@ -44,6 +46,11 @@ export class UnixMessageBatch extends MessageBatch {
       uid: rows.get(row, ROW.UID) >>> 0,
       gid: rows.get(row, ROW.GID) >>> 0,
     };
+  }
+
+  /** @internal */
+  override weight(i: number): number {
+    return super.weight(i) + this.rows.get(this.rowOf(i), ROW.FD_COUNT) * FD_WEIGHT;
   }
 
   /** @internal */

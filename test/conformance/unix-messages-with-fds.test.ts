@@ -36,6 +36,7 @@ interface FdSocket extends AsyncIterable<Received> {
 interface Options {
   readonly receiveFds?: boolean;
   readonly maxQueueLength?: number;
+  readonly maxQueueSize?: number;
   readonly closeTimeoutMs?: number;
   readonly onError?: (error: SystemError) => void;
 }
@@ -124,6 +125,19 @@ for (const backend of IOLoop.backends)
           [[], ['file 0'], ['file 1', 'file 2', 'file 3'], [], ['file 4', 'file 5']],
         );
         closeAll(received);
+      });
+
+      test('wait for an iteration in a bounded number, however little comes with them', async (context) => {
+        const [one, other] = pairOf(context, { maxQueueSize: 10 * 1024, closeTimeoutMs: 0 });
+        const { fds } = new Files(1, context.defer);
+        other[Symbol.asyncIterator]();
+        const before = openFds();
+        const sent = upTo(40).map(() => one.sendFds(fds, 'x'));
+        for (let pass = 0; pass < 40; pass++) await new Promise(setImmediate);
+        // Four that wait and, where they are not dropped, those of one receive more; the sender has duplicates.
+        const waiting = newSince(before).length - one.bytesQueued;
+        assert.ok(waiting >= 4 && waiting <= 4 + 8, `${waiting} descriptors wait`);
+        await Promise.all([one.close(), other.close(), ...sent.map((each) => each.catch(() => {}))]);
       });
 
       test(`are ${MOST} at most, which is checked`, async (context) => {
