@@ -240,8 +240,9 @@ export abstract class SendingSocket extends SocketCore {
   /** Sends the rows of a batch as they were received: how many were taken. */
   #sendRowsBack(batch: MessageBatch): number {
     const rows = batch.plainRows;
+    if (rows === null || this.#queue !== null) return 0;
     // A name in the Unix domain stands elsewhere in what is sent.
-    if (rows === null || this.#queue !== null || rows.get(0, ROW.FAMILY) === 1) return 0;
+    for (let row = 0; row < batch.length; row++) if (rows.get(row, ROW.FAMILY) === 1) return 0;
     const { received } = this.datagrams;
     return Math.max(0, sendDatagrams(this.fd, received, rows.words, 0, batch.length, undefined));
   }

@@ -4,6 +4,7 @@ import { IOLoop, type SystemError, type UnixDatagramBatch, UnixDatagramSocket } 
 import { addon } from '../../src/native.ts';
 import { closeFd, connectSocket, listenSocket } from '../../src/raw.ts';
 import { Arrivals, codeOf, rejection, textsOf } from '../support/datagrams.ts';
+import { openFds } from '../support/fds.ts';
 import { suite } from '../support/suite.ts';
 import { numbered, numbersOf, take, UnixSockets, upTo } from '../support/unix-sockets.ts';
 import { within } from '../support/within.ts';
@@ -40,6 +41,16 @@ for (const backend of IOLoop.backends)
         await Promise.all([from.send(''), from.send(new Uint8Array(0)), from.send('after')]);
         assert.equal(textsOf(await take(to, 3)), ['', '', 'after']);
       }
+    });
+
+    test('cuts off what is longer than maxPacketSize, but not what comes with it', async (context) => {
+      const [one, other] = new UnixSockets(context).pair({ maxPacketSize: 4, receiveFds: true });
+      const before = openFds().size;
+      await one.sendFds([0, 0], 'too long');
+      const [datagram] = await take(other, 1);
+      assert.equal([String(datagram?.data), datagram?.truncated], ['too ', true]);
+      assert.equal([datagram?.fds.length, datagram?.fdsTruncated, openFds().size], [2, false, before + 2]);
+      for (const fd of datagram?.fds ?? []) fd.close();
     });
 
     test('cuts off what is longer than maxPacketSize, and says so', async (context) => {
@@ -120,6 +131,15 @@ for (const backend of IOLoop.backends)
       one.onMessages((batch) => void one.sendMany(batch));
       for (const number of upTo(5)) await other.send(numbered(number));
       assert.equal(numbersOf(await take(other, 5)), upTo(5));
+
+      // What came before connect() stays: the first of the batch has no name, and the others have.
+      const late = await sockets.bind();
+      await sockets.open().send(numbered(0, 200), late.local.path);
+      const peer = await sockets.bind();
+      for (const number of [1, 2]) await peer.send(numbered(number, 200), late.local.path);
+      await late.connect(peer.local.path);
+      late.onMessages((batch) => void late.sendMany(batch));
+      assert.equal(numbersOf(await take(peer, 3)), [0, 1, 2]);
     });
 
     test('loses none of what waits for it when a send fails', async (context) => {
