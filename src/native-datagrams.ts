@@ -183,7 +183,7 @@ export const MAX_FDS = 253;
 /** The rows of a table, in memory that never leaves this package's hands. */
 export class DatagramRows {
   /** For the addon alone. */
-  readonly words: Int32Array;
+  readonly words: Int32Array<ArrayBuffer>;
   /** How many there are. */
   readonly capacity: number;
 
