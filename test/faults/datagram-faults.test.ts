@@ -209,7 +209,9 @@ suite('a UDP socket under one fault', (test) => {
     const { server, client, errors } = await pairOf(context, { maxQueueSize: 6 });
     const faults = new Faults(1).fail('sendmmsg', 1, 'EAGAIN');
     context.defer(() => faults.remove());
-    const sends = codesOf(['one', 'two', 'three', 'four'].map((text) => client.send(text)));
+    const data = ['one', 'two', 'three', 'four'].map((text) => Buffer.from(text));
+    const sends = codesOf(data.map((bytes) => client.send(bytes)));
+    for (const bytes of data) bytes.fill('x');
     assert.is(client.bytesQueued, 6);
     void client.send('unawaited');
     const flushed = client.flush();
