@@ -69,6 +69,8 @@ export interface MembershipOptions {
   source?: string;
 }
 
+/** Whether a connected socket can send to others, and by its address to its peer: not on the BSDs, EISCONN of sendto(2). */
+const TAKES_DESTINATION = process.platform === 'linux';
 /** A kernel, or a system, without an option. */
 const HAS_NO_SUCH: ReadonlySet<string> = new Set(['ENOPROTOOPT', 'ENOTSUP', 'EOPNOTSUPP']);
 
@@ -280,8 +282,8 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
   protected override discard(): void {}
 
   protected override addressReply(queue: SendQueue, row: number, origin: Origin): void {
-    // A connected socket takes no destination on every system: connect(2) of macOS.
-    if (!this.#isConnected) super.addressReply(queue, row, origin);
+    // What came before connect() is not from the peer.
+    if (TAKES_DESTINATION || !this.#isConnected) super.addressReply(queue, row, origin);
   }
 
   protected override get isBlockedUnseen(): boolean {

@@ -131,6 +131,25 @@ for (const backend of IOLoop.backends) {
     });
   });
 
+  suite(`a UDP reply after connect(), on ${backend}`, { backend }, (test) => {
+    for (const way of ['reply()', 'sendMany()'])
+      test(`goes to who has asked before it, and not to the peer, by ${way}`, async (context) => {
+        const sockets = new UdpSockets(context);
+        const [server, asker, peer] = [await sockets.bind(), await sockets.bind(), await sockets.bind()];
+        const answers = receive(asker, 1);
+        const ofPeer = receive(peer, 1);
+        await asker.send('question', server.local.port);
+        await server.connect(peer.local.port, peer.local.address);
+        server.onMessages((batch) => {
+          if (way === 'reply()') batch.reply(0, batch.data(0));
+          else void server.sendMany(batch);
+        });
+        assert.equal(textsOf(await answers), ['question']);
+        await server.send('to the peer');
+        assert.equal(textsOf(await ofPeer), ['to the peer']);
+      });
+  });
+
   suite(`the address that a UDP reply leaves from, on ${backend}`, { backend }, (test) => {
     const servers = [
       { of: 'IPv4', type: 'udp4', any: '0.0.0.0', asked: ['127.0.0.2', '127.0.0.9'] },
