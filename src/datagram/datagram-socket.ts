@@ -16,7 +16,7 @@ import { type DatagramRows, ROW, WANT } from '../native-datagrams.ts';
 import { explain } from '../native-error.ts';
 import type { Chunk } from '../stream/read-buffer.ts';
 import { resolve } from '../stream/resolve.ts';
-import { setOption } from '../stream/socket-options.ts';
+import { getOption, setOption } from '../stream/socket-options.ts';
 import { DatagramBatch, textAt } from './datagram-batch.ts';
 import type { Origin } from './message-batch.ts';
 import { type MessageOptions, type MessageSettings, messageSettings } from './message-options.ts';
@@ -121,7 +121,7 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
     checkFd(fd);
     checkOptions(options);
     return adoptSocket(fd, ['udp4', 'udp6'], (type) => {
-      const given = { ...options, type };
+      const given = { ...options, type, receiveOffload: options?.receiveOffload || isJoining(fd) };
       setUp(fd, given, messageSettings(given));
       const socket = new DatagramSocket(given, fd);
       socket.#isConnected = isConnected(fd);
@@ -413,6 +413,11 @@ function setUp(fd: number, options: DatagramOptions, settings: MessageSettings):
   if (reusePort) setOption(fd, 'SO_REUSEPORT', true);
   if (receiveOffload) joinWherePossible(fd);
   if (packetInfo) want(fd, WANT.LOCAL | WANT.INFO, 'packetInfo');
+}
+
+/** Whether the kernel joins what `fd` receives: somebody has asked for it before. */
+function isJoining(fd: number): boolean {
+  return addon().capabilities().udpGro && getOption(fd, 'UDP_GRO') !== 0;
 }
 
 /** Has the kernel join what it receives, if it can. */

@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 
 import { DatagramSocket } from '../../src/index.ts';
 import { addon } from '../../src/native.ts';
+import { WANT } from '../../src/native-datagrams.ts';
 import { closeFd, listenSocket, socketAddress } from '../../src/raw.ts';
 import { codeOf, receive, textsOf, UdpSockets } from '../support/datagrams.ts';
 import { newFds, openFds } from '../support/fds.ts';
@@ -64,6 +65,18 @@ suite('DatagramSocket.fromFd', (test) => {
     assert.throws(() => client.send('x', 9), /connected/);
     client.disconnect();
     assert.throws(() => client.send('x'), /port/);
+  });
+
+  test('takes apart what the kernel joins, since it was told to before', async (context) => {
+    const sockets = new UdpSockets(context);
+    const fd = inheritedFd('udp4', '127.0.0.1');
+    addon().wantControl(fd, WANT.GRO);
+    const socket = sockets.adopt(DatagramSocket.fromFd(fd, { loop: context.loop }));
+    const client = sockets.open({ sendOffload: true });
+    await client.connect(socket.local.port, '127.0.0.1');
+    const received = receive(socket, 3);
+    await client.sendMany(['a', 'b', 'c'].map((text) => ({ data: Buffer.from(text) })));
+    assert.equal(textsOf(await received), ['a', 'b', 'c']);
   });
 
   test('sets the options that it is given', (context) => {
