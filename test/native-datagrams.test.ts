@@ -15,7 +15,7 @@ const SLOT = 2048;
 /** Where messages are received: {@link receiveDatagrams}'s memory for `capacity` of them. */
 class Inbox {
   readonly rows: DatagramRows;
-  readonly slab: Uint8Array;
+  readonly slab: Uint8Array<ArrayBuffer>;
   readonly names: Uint8Array;
 
   constructor(capacity = 8) {
