@@ -64,17 +64,25 @@ export class DatagramBatch extends MessageBatch {
 function destinationAt(rows: DatagramRows, row: number): string {
   // An answer to a broadcast comes from an address of ours, which is the first word.
   if (rows.get(row, ROW.FAMILY) === 4) return toDotted(rows.get(row, ROW.LOCAL_ADDRESS + 1));
-  return textAt(rows, row, ROW.LOCAL_ADDRESS, ROW.SCOPE);
+  const address = ROW.LOCAL_ADDRESS;
+  if (isOfLink(rows.get(row, address))) return textAt(rows, row, address, ROW.LOCAL_SCOPE);
+  return toIPv6(...wordsAt(rows, row, address), 0);
+}
+
+/** Whether an IPv6 address that begins with `word` says nothing without an interface: RFC 4007, section 4. */
+function isOfLink(word: number): boolean {
+  const isLinkLocal = word >>> 22 === 0xfe80 >>> 6;
+  const isGroup = word >>> 24 === 0xff;
+  const groupScope = (word >>> 16) & 15;
+  return isLinkLocal || (isGroup && (groupScope === 1 || groupScope === 2));
 }
 
 /** The IP literal whose words begin at `word` of `row`. */
 export function textAt(rows: DatagramRows, row: number, word: number, scope: number): string {
   if (rows.get(row, ROW.FAMILY) === 4) return toDotted(rows.get(row, word));
-  return toIPv6(
-    rows.get(row, word),
-    rows.get(row, word + 1),
-    rows.get(row, word + 2),
-    rows.get(row, word + 3),
-    rows.get(row, scope),
-  );
+  return toIPv6(...wordsAt(rows, row, word), rows.get(row, scope));
+}
+
+function wordsAt(rows: DatagramRows, row: number, word: number): [number, number, number, number] {
+  return [rows.get(row, word), rows.get(row, word + 1), rows.get(row, word + 2), rows.get(row, word + 3)];
 }

@@ -14,6 +14,7 @@ const NETWORK = `
   ip link add there0 type veth peer name there1 &&
   ip link set there1 up &&
   ip address add 10.77.0.1/24 dev there0 &&
+  ip address add fd77::1/64 dev there0 nodad &&
   ip address add fe80::77/64 dev there0 nodad &&
   ip link set there0 up &&
   exec "$0" "$@"`;
@@ -122,5 +123,25 @@ suite('UDP on an interface of its own', { limitMs: 30_000 }, (test) => {
       process.exit();`);
     const address = 'fe80::77%there0';
     assert.equal(told, [address, ['sent', address], ['connected', address]]);
+  });
+
+  test('is told where a datagram was sent to, with the interface where that says nothing alone', async () => {
+    const told = await tellIn(`
+      const receiver = new DatagramSocket({ type: 'udp6', loop, packetInfo: true });
+      const { port } = await receiver.bind(0, '::');
+      receiver.addMembership('ff12::7:1', { interface: 'there0' });
+      receiver.addMembership('ff15::7:1', { interface: 'there0' });
+      const sender = await bound('udp6', 'fd77::1');
+      sender.setMulticastInterface('there0');
+      const told = [];
+      receiver.onMessages((batch) => {
+        for (let i = 0; i < batch.length; i++) told.push(batch.info(i).localAddress);
+        if (told.length < 4) return;
+        tell(told);
+        process.exit();
+      });
+      for (const address of ['fe80::77%there0', 'fd77::1', 'ff12::7:1', 'ff15::7:1'])
+        await sender.send('x', port, address);`);
+    assert.equal(told, ['fe80::77%there0', 'fd77::1', 'ff12::7:1%there0', 'ff15::7:1']);
   });
 });
