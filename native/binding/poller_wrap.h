@@ -10,8 +10,8 @@
 namespace ioloop {
 
 /**
- * The native half of an IOLoop, as src/native-loop.ts declares it. What it owns lives on the heap and
- * outlives it: the driver keeps the runner until its handles are closed.
+ * The native half of an IOLoop, as src/native-loop.ts declares it. What it owns lives on the heap
+ * and outlives it: the driver keeps the runner until its handles are closed.
  */
 class PollerWrap : public Napi::ObjectWrap<PollerWrap> {
  public:
