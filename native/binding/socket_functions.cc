@@ -10,7 +10,8 @@
 namespace ioloop {
 namespace {
 
-/** The first three arguments: a path, or else an IP literal and a port. src/native-streams.ts says why. */
+/** The first three arguments: a path, or else an IP literal and a port. src/native-streams.ts says
+ * why. */
 Result<Address> addressOf(const Napi::CallbackInfo& info) {
   if (info[0].IsString()) return Address::local(info[0].As<Napi::String>().Utf8Value());
   return Address::inet(info[1].As<Napi::String>().Utf8Value(),
