@@ -69,9 +69,14 @@ export abstract class MessageBatch {
     this.#owner.reply(this.rowOf(i), data);
   }
 
-  /** @internal What message `i` counts for while it waits for its taker: its bytes. */
+  /** @internal How many descriptors came with message `i`. */
+  fdCount(i: number): number {
+    return this.rows.get(this.rowOf(i), ROW.FD_COUNT);
+  }
+
+  /** @internal What message `i` counts for while it waits for its taker. */
   weight(i: number): number {
-    return this.data(i).length;
+    return this.data(i).length + this.fdCount(i) * FD_WEIGHT;
   }
 
   /** @internal The bytes of message `i` for as long as its taker likes. */
@@ -121,6 +126,8 @@ export abstract class MessageBatch {
 }
 
 const NO_NAMES = new Uint8Array(0);
+/** What a descriptor counts for while it waits: a peer may send 253 with a byte, and the table of a process is small. */
+const FD_WEIGHT = 2 * 1024;
 
 /** Where a message is that came with others in one row. */
 interface Place {

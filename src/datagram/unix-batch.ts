@@ -6,8 +6,6 @@ import type { PeerCredentials } from '../peer-credentials.ts';
 import { MessageBatch } from './message-batch.ts';
 
 const NO_FDS: readonly OwnedFd[] = [];
-/** What a descriptor counts for while it waits: a peer may send 253 with a byte, and the table of a process is small. */
-const FD_WEIGHT = 2 * 1024;
 
 /** Messages of the Unix domain: descriptors and credentials may come with them. */
 export class UnixMessageBatch extends MessageBatch {
@@ -21,7 +19,7 @@ export class UnixMessageBatch extends MessageBatch {
   fds(i: number): readonly OwnedFd[] {
     const { rows } = this;
     const row = this.rowOf(i);
-    const count = rows.get(row, ROW.FD_COUNT);
+    const count = this.fdCount(i);
     if (count === 0) return NO_FDS;
     this.#taken ??= [];
     const first = rows.get(row, ROW.FIRST_FD);
@@ -46,11 +44,6 @@ export class UnixMessageBatch extends MessageBatch {
       uid: rows.get(row, ROW.UID) >>> 0,
       gid: rows.get(row, ROW.GID) >>> 0,
     };
-  }
-
-  /** @internal */
-  override weight(i: number): number {
-    return super.weight(i) + this.rows.get(this.rowOf(i), ROW.FD_COUNT) * FD_WEIGHT;
   }
 
   /** @internal */

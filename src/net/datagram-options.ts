@@ -6,7 +6,10 @@ export type DatagramDropReason = 'concurrent' | 'refused';
 
 /** What a server of datagrams allows its clients, and whom it tells. */
 export interface DatagramServerOptions<Request extends DatagramRequest> {
-  /** Requests at a time whose handler's promise is pending; further datagrams are dropped; 1,024. */
+  /**
+   * Requests at a time whose handler's promise is pending; further datagrams are dropped; 1,024. So are
+   * those that bring descriptors, while such requests have 512 of them.
+   */
   maxConcurrent?: number | undefined;
   /** Whether to serve a datagram; false, a promise of it, a throw: it is dropped. */
   verifyRequest?: ((address: Request['address'], request: Request) => boolean | Promise<boolean>) | undefined;

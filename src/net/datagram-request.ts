@@ -23,6 +23,8 @@ export abstract class DatagramRequest<Socket extends AnsweringSocket = Answering
   readonly data: Chunk;
   /** Whether it was longer than `maxPacketSize`, and its end is lost. */
   readonly truncated: boolean;
+  /** @internal Descriptors that came with it. */
+  readonly fdCount: number;
   readonly #origin: Origin;
 
   /** @internal Message `i` of a batch that `socket` has received. */
@@ -30,6 +32,7 @@ export abstract class DatagramRequest<Socket extends AnsweringSocket = Answering
     this.socket = socket;
     this.data = batch.copy(i);
     this.truncated = batch.truncated(i);
+    this.fdCount = batch.fdCount(i);
     this.#origin = batch.origin(i);
   }
 

@@ -15,6 +15,8 @@ import { printError } from './server-options.ts';
 export type DatagramHandler<Request> = (request: Request) => void | Promise<void>;
 
 const MANUAL_DESTROY = { requireManualDestroy: true };
+/** Descriptors that the requests at work may hold: a client may send 253 with each, and the table of a process is small. */
+const MAX_FDS_HELD = 512;
 
 /** What {@link UDPServer} and {@link UnixDatagramServer} have in common: all but where they listen. */
 // A LoopPart and a SocketOwner, which only the published declarations must not say.
@@ -28,6 +30,8 @@ export abstract class DatagramServer<
   readonly #settings: DatagramServerSettings<Request>;
   readonly #endpoints = new Map<Socket, DatagramEndpoint<Socket>>();
   #requests = 0;
+  /** Descriptors that came with those. */
+  #fds = 0;
   #dropped = 0;
   /** What sockets that are gone have dropped. */
   #droppedBelow = 0;
@@ -212,7 +216,7 @@ export abstract class DatagramServer<
 
   #receive(endpoint: DatagramEndpoint<Socket>, batch: Batch): void {
     for (let i = 0; i < batch.length && !endpoint.isStopped; i++) {
-      if (this.#requests >= this.#settings.maxConcurrent) {
+      if (!this.#hasRoom(batch.fdCount(i))) {
         this.#drop('concurrent', this.sourceOf(batch, i));
       } else {
         const request = this.makeRequest(endpoint.socket, batch, i);
@@ -227,8 +231,13 @@ export abstract class DatagramServer<
     }
   }
 
+  #hasRoom(fds: number): boolean {
+    return this.#requests < this.#settings.maxConcurrent && (fds === 0 || this.#fds + fds <= MAX_FDS_HELD);
+  }
+
   #begin(endpoint: DatagramEndpoint<Socket>, request: Request): void {
     this.#requests++;
+    this.#fds += request.fdCount;
     endpoint.begin();
     const verdict = this.#verify(request);
     if (verdict === true) this.#serve(endpoint, request);
@@ -291,6 +300,7 @@ export abstract class DatagramServer<
   #finish(endpoint: DatagramEndpoint<Socket>, request: Request): void {
     request.finish();
     this.#requests--;
+    this.#fds -= request.fdCount;
     endpoint.finish();
   }
 

@@ -134,6 +134,32 @@ for (const backend of IOLoop.backends)
       assert.equal(await served.drops.first(1, 'drops'), ['refused']);
     });
 
+    test('holds 512 descriptors of requests at most, and serves those without', async (context) => {
+      const pending: (() => void)[] = [];
+      const held = new Arrivals<number>();
+      const { server, sockets, path, drops } = await serve(
+        context,
+        ({ fds }) => {
+          held.add(fds.length);
+          return new Promise((resolve) => void pending.push(resolve));
+        },
+        { receiveFds: true },
+      );
+      const client = sockets.open();
+      const file = openSync('/dev/null', 'r');
+      context.defer(() => closeFd(file));
+      const most = new Array<number>(253).fill(file);
+      for (let sends = 0; sends < 3; sends++) await client.sendFds(most, 'x', path);
+      assert.equal(await drops.first(1, 'drops'), ['concurrent']);
+      await client.send('without', path);
+      await held.first(3, 'requests');
+      for (const finish of pending) finish();
+      await client.sendFds(most, 'x', path);
+      assert.equal(await held.first(4, 'requests'), [253, 253, 0, 253]);
+      assert.is(server.dropped, 1);
+      for (const finish of pending) finish();
+    });
+
     test('takes over a socket that is bound, and leaves its file alone', async (context) => {
       const served = new Served(context, echo);
       const fd = addon().openDatagram('unix');
