@@ -117,7 +117,8 @@ suite('a process with Unix sockets that keep borders', { limitMs: 30_000 }, (tes
       assert.ok(child.process.stdout !== null);
       const [said] = await within(LIMIT_MS, once(child.process.stdout, 'data'), 'the word of the child');
       assert.is(String(said).trim(), '10', 'it waits');
-      assert.equal(textsOf(await take(receiver, filled + 1)).at(-1), 'last words');
+      // The filler's last one waits, too: either may come first.
+      assert.ok(textsOf(await take(receiver, filled + 1)).includes('last words'));
       const ended = await endOf(child);
       assert.equal([ended.code, ended.stderr], [0, '']);
     });
