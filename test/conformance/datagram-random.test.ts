@@ -18,6 +18,8 @@ const EXPECTED: ReadonlySet<unknown> = new Set([
   'EMSGSIZE',
   'ERR_IOLOOP_BUFFER_FULL',
 ]);
+/** Who sends a message, in which game, and which one it is. */
+const HEADER_SIZE = 12;
 const TOO_LONG = new Uint8Array(70_000);
 
 /** One socket, and what it has received. */
@@ -30,6 +32,7 @@ interface Player {
 /** Sockets to which anything is done, in an order that a seed says. */
 class Crowd {
   readonly #context: TestContext;
+  readonly #seed: number;
   readonly #random: Random;
   readonly #players: Player[] = [];
   readonly #unexpected: unknown[] = [];
@@ -39,6 +42,7 @@ class Crowd {
 
   constructor(context: TestContext, seed: number) {
     this.#context = context;
+    this.#seed = seed;
     this.#random = new Random(seed);
   }
 
@@ -138,17 +142,26 @@ class Crowd {
 
   /** A message that there is once. */
   #message(): Buffer {
-    const data = Buffer.alloc(4 + this.#random.below(100), this.#sent);
-    data.writeUInt32LE(this.#sent++);
+    const data = Buffer.alloc(HEADER_SIZE + this.#random.below(100), this.#sent);
+    data.writeUInt32LE(process.pid, 0);
+    data.writeUInt32LE(this.#seed, 4);
+    data.writeUInt32LE(this.#sent++, 8);
     return data;
   }
 
   #take({ received }: Pick<Player, 'received'>, data: Buffer): void {
-    const number = data.readUInt32LE(0);
+    // Ports are free as soon as they are closed, and somebody else may have this one's by now.
+    if (
+      data.length < HEADER_SIZE ||
+      data.readUInt32LE(0) !== process.pid ||
+      data.readUInt32LE(4) !== this.#seed
+    )
+      return;
+    const number = data.readUInt32LE(8);
     assert.ok(number < this.#sent, `${number} was never sent`);
     assert.is(received.has(number), false, `${number} came twice`);
     assert.ok(
-      data.subarray(4).every((byte) => byte === (number & 0xff)),
+      data.subarray(HEADER_SIZE).every((byte) => byte === (number & 0xff)),
       `${number} is not whole`,
     );
     received.add(number);
