@@ -80,7 +80,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
    * call. The batch, and all views that it gave out, are valid during the call. What an iteration has left
    * behind stays for the next one.
    *
-   * @throws `ERR_IOLOOP_READ_PENDING` while an iteration is under way.
+   * @throws `ERR_IOLOOP_READ_PENDING` while an iteration is under way; {@link SystemError} of addHandler().
    */
   onMessages(listener: ((batch: Batch) => void) | null): void {
     if (listener !== null) {
@@ -89,8 +89,11 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
       if (this.#iterations > 0)
         throw new IOLoopError('ERR_IOLOOP_READ_PENDING', 'an iteration over the socket is under way');
     }
+    const before = this.#listener;
     this.#listener = listener === null ? null : new BatchListener(listener);
-    this.watch();
+    this.#watchOr(() => {
+      this.#listener = before;
+    });
   }
 
   /**
@@ -141,7 +144,9 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
   /** The end of {@link pause}. */
   resume(): void {
     this.#isPaused = false;
-    this.watch();
+    this.#watchOr(() => {
+      this.#isPaused = true;
+    });
   }
 
   /** Messages dropped so far: by the kernel (SO_RXQ_OVFL, socket(7)), and those that found no room here. */
@@ -265,7 +270,19 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
   /** One reader more, or one less. */
   #setReading(change: 1 | -1): void {
     this.#iterations += change;
-    this.watch();
+    this.#watchOr(() => {
+      this.#iterations -= change;
+    });
+  }
+
+  /** Watches for what is wanted now; when the loop cannot, that is not wanted after all. */
+  #watchOr(undo: () => void): void {
+    try {
+      this.watch();
+    } catch (error) {
+      undo();
+      throw error;
+    }
   }
 
   #checkUnread(): void {
