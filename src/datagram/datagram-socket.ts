@@ -172,6 +172,7 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
     explain({ detail: `fd ${fd}` }, () => addon().disconnectDatagram(fd));
     this.#isConnected = false;
     this.#local = null;
+    this.#answerFromThere();
   }
 
   /**
@@ -299,7 +300,10 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
   }
 
   protected override hasSent(): void {
-    if (this.#errorInterest === null) this.#watchForErrors();
+    if (this.#errorInterest !== null || this.fd < 0) return;
+    // The first send has bound it, unless it was before.
+    if (this.#local === null && !this.#isConnected) this.#answerFromThere();
+    this.#watchForErrors();
   }
 
   protected override sendRows(queue: SendQueue): number {

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 
-import { type DatagramInfo, IOLoop, IOLoopError } from '../../src/index.ts';
+import { type DatagramInfo, type DatagramSocket, IOLoop, IOLoopError } from '../../src/index.ts';
 import { Arrivals, receive, textsOf, UdpSockets } from '../support/datagrams.ts';
 import { suite } from '../support/suite.ts';
 import { within } from '../support/within.ts';
@@ -177,6 +177,26 @@ for (const backend of IOLoop.backends) {
         });
       }
     }
+
+    const unbound = {
+      'that its first send has bound': (server: DatagramSocket, port: number) => server.send('bind', port),
+      'whose connection has ended': async (server: DatagramSocket, port: number) => {
+        await server.connect(port, '127.0.0.1');
+        server.disconnect();
+      },
+    };
+    for (const [which, begin] of Object.entries(unbound))
+      test(`is the one that was asked, of a socket ${which}`, async (context) => {
+        const sockets = new UdpSockets(context);
+        const server = sockets.open();
+        await begin(server, (await sockets.bind()).local.port);
+        server.onMessages((batch) => batch.reply(0, 'answer'));
+        const client = sockets.open();
+        await client.connect(server.local.port, '127.0.0.9');
+        const answers = receive(client, 1);
+        await client.send('question');
+        assert.equal(textsOf(await answers), ['answer']);
+      });
 
     test('is the system’s choice where the question went to many', async (context) => {
       const sockets = new UdpSockets(context);
