@@ -172,6 +172,8 @@ export class LoopDatagrams implements LoopPart {
     words = new Int32Array(ADDRESS_WORDS);
     const text = mapped && !literal.includes(':') ? `::ffff:${literal}` : literal;
     if (addon().parseIp(text, words) < 0 || words[0] !== (mapped ? 6 : 4)) return null;
+    // The name of an interface may be another one's tomorrow.
+    if (literal.includes('%')) return words;
     if (known.size === MAX_ADDRESSES) known.clear();
     known.set(literal, words);
     return words;

@@ -1,5 +1,7 @@
+import { networkInterfaces } from 'node:os';
 import * as assert from 'uvu/assert';
 
+import { LoopDatagrams } from '../../src/datagram/loop-datagrams.ts';
 import type { SystemError } from '../../src/index.ts';
 import { Arrivals, codeOf, receive, rejection, textsOf, UdpSockets } from '../support/datagrams.ts';
 import { suite } from '../support/suite.ts';
@@ -77,6 +79,18 @@ suite('where a UDP socket is bound', (test) => {
   test('has no scope that is no interface', (context) => {
     const socket = new UdpSockets(context).open({ type: 'udp6' });
     assert.throws(() => socket.send('x', 9, 'fe80::1%no-such-interface'), /\baddress must be an IP literal/);
+  });
+});
+
+suite('an address in words', (test) => {
+  test('is kept, but for one that names an interface: its number may be another one’s', ({ loop }) => {
+    const datagrams = LoopDatagrams.of(loop);
+    const [name] = Object.keys(networkInterfaces());
+    const scoped = datagrams.wordsOf(`fe80::1%${name}`, true);
+    assert.ok(scoped !== null);
+    assert.is.not(datagrams.wordsOf(`fe80::1%${name}`, true), scoped);
+    assert.equal(datagrams.wordsOf(`fe80::1%${name}`, true), scoped);
+    assert.is(datagrams.wordsOf('fe80::1', true), datagrams.wordsOf('fe80::1', true));
   });
 });
 
