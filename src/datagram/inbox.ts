@@ -20,6 +20,8 @@ export class Inbox<M> {
   #handed: (Waiting<M> & { readonly promise: Promise<IteratorResult<M>> }) | null = null;
   /** How it ended: without an error, or with one that has yet to be told. */
   #end: { error: Error | null } | null = null;
+  /** Whether the budget counts what waits. */
+  #isOwned = true;
 
   constructor(maxBytes: number, maxLength: number) {
     this.#maxBytes = maxBytes;
@@ -100,6 +102,13 @@ export class Inbox<M> {
     }
   }
 
+  /** The socket is gone: what waits may still be taken, or never is, and is no longer part of the budget. */
+  disown(): void {
+    if (!this.#isOwned) return;
+    this.#isOwned = false;
+    memoryBudget.add(-this.bytes);
+  }
+
   /** Drops what waits; the messages, for whoever has to release what they hold. */
   clear(): M[] {
     const dropped = this.#messages.slice(this.#first).map(({ message }) => message);
@@ -130,6 +139,6 @@ export class Inbox<M> {
 
   #count(bytes: number): void {
     this.bytes += bytes;
-    memoryBudget.add(bytes);
+    if (this.#isOwned) memoryBudget.add(bytes);
   }
 }

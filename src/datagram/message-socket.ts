@@ -206,6 +206,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
     this.#listener = null;
     super.drop(error);
     this.#inbox.end(error);
+    this.#inbox.disown();
   }
 
   // ---- for its kinds

@@ -1,6 +1,7 @@
 import * as assert from 'uvu/assert';
 
 import { IOLoop, type SeqpacketSocket, SystemError } from '../../src/index.ts';
+import { memoryBudget } from '../../src/stream/memory-budget.ts';
 import { Arrivals, codeOf, rejection, textsOf } from '../support/datagrams.ts';
 import { signal } from '../support/driven.ts';
 import { suite } from '../support/suite.ts';
@@ -168,6 +169,21 @@ for (const backend of IOLoop.backends)
       assert.is(await within(LIMIT_MS, one.receive(), 'the end'), null);
       await passes(3);
       assert.equal([calls, ends], [1, 0]);
+    });
+
+    test('gives the budget back what nobody has read, which can still be read', async (context) => {
+      const [one, other] = new UnixSockets(context).seqpacketPair();
+      const before = memoryBudget.used;
+      const left = other[Symbol.asyncIterator]();
+      await one.send('unread');
+      await passes(3);
+      assert.is(memoryBudget.used, before + 6);
+      await one.close();
+      await passes(3);
+      assert.is(other.fd, -1);
+      assert.is(memoryBudget.used, before);
+      assert.is(String((await left.next()).value?.data), 'unread');
+      assert.is(memoryBudget.used, before);
     });
 
     test('comes by itself though the listener of the end throws, which is told', async (context) => {
