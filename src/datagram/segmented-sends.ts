@@ -29,9 +29,10 @@ export class SegmentedSends {
     const taken = sendDatagrams(fd, queue.data, this.#rows.words, 0, count, undefined);
     if (taken >= 0) return this.#covered.subarray(0, taken).reduce((sum, covered) => sum + covered, 0);
     if (this.#covered[0] === 1 || !REFUSALS.has(getSystemErrorName(taken))) return taken;
-    // An MTU that is too small, or a device that cannot: from now on one by one.
-    this.#isRefused = true;
-    return sendDatagrams(fd, queue.data, queue.rows.words, queue.first, queue.length, undefined);
+    const alone = sendDatagrams(fd, queue.data, queue.rows.words, queue.first, queue.length, undefined);
+    // An MTU that is too small, or a device that cannot: from now on one by one. Else the message is to blame.
+    this.#isRefused = alone > 0;
+    return alone;
   }
 
   /** Fills our rows from the queue's; how many there are. */

@@ -1,10 +1,11 @@
+import { constants } from 'node:os';
 import * as assert from 'uvu/assert';
 
 import { SegmentedSends } from '../../src/datagram/segmented-sends.ts';
 import { SendQueue } from '../../src/datagram/send-queue.ts';
 import type { DatagramSocket } from '../../src/index.ts';
 import { addon } from '../../src/native.ts';
-import { ADDRESS_WORDS } from '../../src/native-datagrams.ts';
+import { ADDRESS_WORDS, FLAG, ROW } from '../../src/native-datagrams.ts';
 import { Arrivals, UdpSockets } from '../support/datagrams.ts';
 import { Random } from '../support/random.ts';
 import { suite } from '../support/suite.ts';
@@ -45,6 +46,24 @@ suite('sends that the kernel cuts', (test) => {
     queue.advance(200);
     await seen.first(200, 'datagrams');
     assert.ok(seen.all.every((data, i) => data.equals(Buffer.alloc(10, `${i}`))));
+  });
+
+  test('are joined again after messages that are refused by themselves', async (context) => {
+    const sockets = new UdpSockets(context);
+    const server = await sockets.bind();
+    const { fd } = sockets.open();
+    const queue = new SendQueue();
+    const segments = new SegmentedSends();
+    for (let i = 0; i < 2; i++) {
+      add(queue, Buffer.from('x'), server.local.port);
+      // From a group, 224.0.0.1, which nobody can.
+      queue.rows.set(queue.last, ROW.FLAGS, FLAG.LOCAL);
+      queue.rows.set(queue.last, ROW.LOCAL_ADDRESS, (224 << 24) | 1);
+    }
+    assert.is(segments.send(fd, queue), -constants.errno.EINVAL);
+    queue.advance(2);
+    for (let i = 0; i < 200; i++) add(queue, Buffer.alloc(10), server.local.port);
+    assert.is(segments.send(fd, queue), 200);
   });
 
   test('join none that are long, of no bytes, or for somebody else', async (context) => {
