@@ -94,16 +94,10 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
   constructor(options: DatagramOptions, adopted: number);
   constructor(options: DatagramOptions, adopted?: number) {
     checkOptions(options ?? null);
-    const { type, reuseAddress, reusePort, ipv6Only, packetInfo, receiveOffload, sendOffload } = options;
+    const { type, ipv6Only, packetInfo, sendOffload } = options;
     if (type === undefined) throw invalidArgument('options.type', "'udp4' or 'udp6'", type);
     checkOneOf(type, 'options.type', ['udp4', 'udp6']);
-    checkBoolean(reuseAddress, 'options.reuseAddress');
-    checkBoolean(reusePort, 'options.reusePort');
-    checkBoolean(ipv6Only, 'options.ipv6Only');
-    checkBoolean(packetInfo, 'options.packetInfo');
-    checkBoolean(receiveOffload, 'options.receiveOffload');
-    checkBoolean(sendOffload, 'options.sendOffload');
-    const settings = messageSettings(options, receiveOffload);
+    const settings = udpSettings(options);
     super(adopted ?? openUdp(options, settings), settings);
     this.#family = type === 'udp4' ? 4 : 6;
     this.#ipv6Only = ipv6Only === true;
@@ -401,6 +395,22 @@ export class DatagramSocket extends MessageSocket<DatagramBatch, Datagram> {
 
 /** What {@link DatagramSocket.sendMany} sends back. */
 type BatchLike = Pick<DatagramBatch, keyof DatagramBatch>;
+
+/**
+ * Checks `options` and fills in the defaults of all sockets.
+ *
+ * @throws `ERR_IOLOOP_INVALID_ARGUMENT`; `ERR_IOLOOP_CLOSED`.
+ */
+export function udpSettings(options: Omit<DatagramOptions, 'type'>): MessageSettings {
+  const { reuseAddress, reusePort, ipv6Only, packetInfo, receiveOffload, sendOffload } = options;
+  checkBoolean(reuseAddress, 'options.reuseAddress');
+  checkBoolean(reusePort, 'options.reusePort');
+  checkBoolean(ipv6Only, 'options.ipv6Only');
+  checkBoolean(packetInfo, 'options.packetInfo');
+  checkBoolean(receiveOffload, 'options.receiveOffload');
+  checkBoolean(sendOffload, 'options.sendOffload');
+  return messageSettings(options, receiveOffload);
+}
 
 function openUdp(options: DatagramOptions, settings: MessageSettings): number {
   return openSocket(options.type, (fd) => {

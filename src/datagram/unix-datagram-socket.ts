@@ -273,8 +273,12 @@ export class UnixDatagramSocket extends MessageSocket<UnixDatagramBatch, UnixDat
   }
 }
 
-/** Checks `options` and fills in the defaults of all sockets. */
-function unixSettings(options: UnixDatagramOptions | undefined): MessageSettings {
+/**
+ * Checks `options` and fills in the defaults of all sockets.
+ *
+ * @throws `ERR_IOLOOP_INVALID_ARGUMENT`; `ERR_IOLOOP_CLOSED`.
+ */
+export function unixSettings(options: UnixDatagramOptions | undefined): MessageSettings {
   const settings = messageSettings(options);
   checkBoolean(options?.receiveFds, 'options.receiveFds');
   checkBoolean(options?.credentials, 'options.credentials');

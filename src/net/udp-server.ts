@@ -2,8 +2,7 @@ import type { LookupFunction } from 'node:net';
 import type { InetAddress } from '../address.ts';
 import { checkBoolean, checkFunction, checkOptions } from '../arguments.ts';
 import type { DatagramBatch } from '../datagram/datagram-batch.ts';
-import { type DatagramOptions, DatagramSocket } from '../datagram/datagram-socket.ts';
-import { messageSettings } from '../datagram/message-options.ts';
+import { type DatagramOptions, DatagramSocket, udpSettings } from '../datagram/datagram-socket.ts';
 import { bindAddresses, checkEndpoint } from './bind-addresses.ts';
 import { type DatagramServerOptions, datagramServerSettings } from './datagram-options.ts';
 import { UDPRequest } from './datagram-request.ts';
@@ -36,7 +35,7 @@ export class UDPServer extends DatagramServer<DatagramBatch, DatagramSocket, UDP
     checkFunction(handler, 'handler');
     checkOptions(options);
     const settings = datagramServerSettings(options);
-    super(handler, messageSettings({ ...options, onError: undefined }).loop, settings);
+    super(handler, udpSettings({ ...options, onError: undefined }).loop, settings);
     this.#options = { ...options, onError: this.socketReport };
   }
 

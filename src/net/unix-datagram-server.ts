@@ -1,8 +1,11 @@
 import type { UnixAddress } from '../address.ts';
 import { checkFunction, checkOptions } from '../arguments.ts';
-import { messageSettings } from '../datagram/message-options.ts';
 import type { UnixDatagramBatch } from '../datagram/unix-batch.ts';
-import { type UnixDatagramOptions, UnixDatagramSocket } from '../datagram/unix-datagram-socket.ts';
+import {
+  type UnixDatagramOptions,
+  UnixDatagramSocket,
+  unixSettings,
+} from '../datagram/unix-datagram-socket.ts';
 import { checkSocketPath } from '../stream/socket-file.ts';
 import { type DatagramServerOptions, datagramServerSettings } from './datagram-options.ts';
 import { UnixDatagramRequest } from './datagram-request.ts';
@@ -29,7 +32,7 @@ export class UnixDatagramServer extends DatagramServer<
     checkFunction(handler, 'handler');
     checkOptions(options);
     const settings = datagramServerSettings(options);
-    super(handler, messageSettings({ ...options, onError: undefined }).loop, settings);
+    super(handler, unixSettings({ ...options, onError: undefined }).loop, settings);
     this.#options = { ...options, onError: this.socketReport };
   }
 

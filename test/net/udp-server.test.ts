@@ -228,6 +228,9 @@ suite('the arguments of a UDP server', (test) => {
   test('are checked', async ({ loop, defer }) => {
     for (const options of [{ maxConcurrent: 0 }, { verifyRequest: true }, { onError: 1 }, { onDrop: 1 }, 1])
       assert.throws(() => Reflect.construct(UDPServer, [echo, options]), /ERR_IOLOOP|must be/);
+    // Those of its sockets as well, before there is one.
+    for (const option of ['packetInfo', 'receiveOffload', 'sendOffload', 'maxPacketSize'])
+      assert.throws(() => Reflect.construct(UDPServer, [echo, { [option]: 'yes' }]), option);
     assert.throws(() => Reflect.construct(UDPServer, ['handler']), /handler must be a function/);
     const server = new UDPServer(echo, { loop });
     defer(() => server.close());

@@ -197,9 +197,7 @@ for (const backend of IOLoop.backends)
       }
       assert.is(codeOf(await rejection(server.listen(`${path}/not/there`))), 'ENOENT');
       assert.not(existsSync(path));
-      assert.throws(
-        () => Reflect.construct(UnixDatagramServer, [echo, { maxConcurrent: 1.5 }]),
-        /maxConcurrent/,
-      );
+      for (const option of ['maxConcurrent', 'receiveFds', 'credentials'])
+        assert.throws(() => Reflect.construct(UnixDatagramServer, [echo, { [option]: 1.5 }]), option);
     });
   });
