@@ -34,7 +34,10 @@ interface Plan {
 }
 
 /** Files that a second run would only repeat: they go through the backends themselves, or use no loop. */
-const backendIndependent = ['^bench/', '^conformance/', '^net/', '^gate\\.test', '^types/'];
+const backendIndependent = [
+  ...['^bench/', '^conformance/', '^datagram/', '^net/', '^testing/', '^types/'],
+  ...['^docs\\.test', '^gate\\.test', '^native-', '^owned-fd', '^package\\.test'],
+];
 /**
  * Fixtures of the gate's own tests fail on purpose; `test/ci` needs root and Debian packages, `test/faults` an
  * addon of its own, and both are directories of their own.
