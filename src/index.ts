@@ -4,19 +4,19 @@ export { type Capabilities, capabilities } from './capabilities.ts';
 export type { DatagramBatch, DatagramInfo } from './datagram/datagram-batch.ts';
 export {
   type Datagram,
-  type DatagramOptions,
   DatagramSocket,
-  type MembershipOptions,
   type OutgoingDatagram,
 } from './datagram/datagram-socket.ts';
 export type { MessageBatch } from './datagram/message-batch.ts';
 export type { MessageOptions } from './datagram/message-options.ts';
 export type { MessageSocket } from './datagram/message-socket.ts';
+export type { MembershipOptions, MulticastSocket } from './datagram/multicast-socket.ts';
 export {
   type SeqpacketMessage,
   type SeqpacketOptions,
   SeqpacketSocket,
 } from './datagram/seqpacket-socket.ts';
+export type { DatagramOptions } from './datagram/udp-options.ts';
 export type { UnixDatagramBatch, UnixMessageBatch } from './datagram/unix-batch.ts';
 export {
   type OutgoingUnixDatagram,

@@ -23,7 +23,7 @@ export interface MessageOptions {
   /**
    * What went wrong without anybody waiting for it: ICMP errors (with the address that the datagram was
    * sent to, where the kernel says so), and sends whose promise nobody looks at. It ends nothing. By
-   * default a line on stderr, once for each code in a row.
+   * default a line on stderr, once for each code.
    */
   onError?: ((error: SystemError) => void) | undefined;
 }

@@ -290,6 +290,8 @@ export abstract class SendingSocket extends SocketCore {
   #allSent(): void {
     const queue = this.#queue;
     this.#queue = null;
+    this.#retry?.cancel();
+    this.#retry = null;
     this.#retryMs = FIRST_RETRY_MS;
     if (queue !== null) this.datagrams.returnQueue(queue);
     if (this.#flushed.length > 0) for (const flushed of this.#flushed.splice(0)) flushed.resolve();

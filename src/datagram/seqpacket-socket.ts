@@ -153,6 +153,7 @@ export class SeqpacketSocket extends MessageSocket<UnixMessageBatch, SeqpacketMe
    * @returns Settles when it is in the peer's buffer. It rejects with SystemError EPIPE, ECONNRESET: the
    *   peer has gone, and what it sent before can still be read; EMSGSIZE (the message names the size);
    *   `ERR_IOLOOP_BUFFER_FULL`. A rejection that nobody waits for goes to `onError` instead.
+   * @throws `ERR_IOLOOP_INVALID_STATE` after {@link end}.
    */
   send(data: string | Uint8Array): Promise<void> {
     checkData(data);

@@ -43,7 +43,8 @@ export abstract class SocketCore {
   #isReferenced = true;
   #keepsAlive = false;
   #droppedByKernel = 0;
-  #lastReported = '';
+  /** Codes of errors that were printed. */
+  readonly #printed = new Set<string>();
 
   /** `fd` is on the environment's list, and the socket's once this returns. */
   protected constructor(fd: number, settings: MessageSettings) {
@@ -198,8 +199,8 @@ export abstract class SocketCore {
   }
 
   readonly #print = (error: SystemError): void => {
-    if (error.code === this.#lastReported) return;
-    this.#lastReported = error.code;
+    if (this.#printed.has(error.code)) return;
+    this.#printed.add(error.code);
     console.error(`ioloop: socket ${this.#fd}: ${error.message}`);
   };
 

@@ -57,6 +57,8 @@ export class UnixDatagramSocket extends MessageSocket<UnixDatagramBatch, UnixDat
   #file: SocketFile | null = null;
   #local: UnixAddress | null = null;
   #isConnected = false;
+  /** Whether it is connected to somebody who has a name, as the ends of a pair have none. */
+  #hasNamedPeer = false;
 
   /** @throws `ERR_IOLOOP_INVALID_ARGUMENT`; SystemError EMFILE ... */
   constructor(options?: UnixDatagramOptions);
@@ -128,6 +130,7 @@ export class UnixDatagramSocket extends MessageSocket<UnixDatagramBatch, UnixDat
     if (this.#isConnected) this.checkAllSent();
     explain({ path }, () => addon().connectDatagram(this.openFd, path, '', 0));
     this.#isConnected = true;
+    this.#hasNamedPeer = true;
   }
 
   /**
@@ -141,6 +144,7 @@ export class UnixDatagramSocket extends MessageSocket<UnixDatagramBatch, UnixDat
     this.checkAllSent();
     explain({ detail: `fd ${fd}` }, () => addon().disconnectDatagram(fd));
     this.#isConnected = false;
+    this.#hasNamedPeer = false;
   }
 
   /**
@@ -246,7 +250,11 @@ export class UnixDatagramSocket extends MessageSocket<UnixDatagramBatch, UnixDat
 
   protected override addressReply(queue: SendQueue, row: number, origin: Origin): void {
     const size = this.replyNameSize(origin);
-    if (size === 0) return;
+    if (size === 0) {
+      // Nobody can send to a sender without a name: EINVAL, where family 0 would mean the peer.
+      if (this.#hasNamedPeer) queue.rows.set(row, ROW.FAMILY, 1);
+      return;
+    }
     const start = origin.row * NAME_SIZE;
     queue.setName(row, origin.names.subarray(start, start + size));
   }

@@ -11,10 +11,10 @@ import {
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 
-import { IOLoop, UnixServer } from '../../src/index.ts';
+import { IOLoop, type SystemError, UnixServer } from '../../src/index.ts';
 import { addon, closeStream } from '../../src/native.ts';
 import { closeFd, listenSocket } from '../../src/raw.ts';
-import { codeOf, rejection, textsOf } from '../support/datagrams.ts';
+import { Arrivals, codeOf, rejection, textsOf } from '../support/datagrams.ts';
 import { suite } from '../support/suite.ts';
 import { take, UnixSockets } from '../support/unix-sockets.ts';
 
@@ -46,6 +46,19 @@ for (const backend of IOLoop.backends)
       const open = sockets.path();
       await sockets.open().bind(open, { mode: 0o666 });
       assert.is(statSync(open).mode & 0o777, 0o666);
+    });
+
+    test('keeps an answer for somebody unnamed from whom it is connected to since', async (context) => {
+      const sockets = new UnixSockets(context);
+      const errors = new Arrivals<SystemError>();
+      const server = await sockets.bind({ onError: (error) => errors.add(error) });
+      const [peer, unnamed] = [await sockets.bind(), sockets.open()];
+      await unnamed.send('who are you?', server.local.path);
+      await server.connect(peer.local.path);
+      server.onMessages((batch) => batch.reply(0, 'not for the peer'));
+      assert.is((await errors.first(1, 'error'))[0]?.code, 'EINVAL');
+      await server.send('for the peer');
+      assert.equal(textsOf(await take(peer, 1)), ['for the peer']);
     });
 
     test('tells the receiver who has sent: a path, or nothing of the unnamed', async (context) => {

@@ -16,7 +16,7 @@ function capture({ defer }: TestContext): Arrivals<string> {
 }
 
 suite('a UDP socket without onError', (test) => {
-  test('prints what nobody awaits, once for each code in a row', async (context) => {
+  test('prints what nobody awaits, once for each code', async (context) => {
     const sockets = new UdpSockets(context);
     const port = await closedPort(sockets);
     const lines = capture(context);
@@ -29,9 +29,9 @@ suite('a UDP socket without onError', (test) => {
     void socket.send('hello?', port);
     await lines.first(2, 'lines');
     void socket.send(tooLong, port);
-    await lines.first(3, 'lines');
+    await passes(2);
     const long = `ioloop: socket ${fd}: send EMSGSIZE: message too long (70000 bytes to 127.0.0.1:${port})`;
     const refused = `ioloop: socket ${fd}: send ECONNREFUSED: connection refused (127.0.0.1:${port})`;
-    assert.equal(lines.all, [long, refused, long]);
+    assert.equal(lines.all, [long, refused]);
   });
 });
