@@ -217,7 +217,10 @@ suite('the door of datagrams', (test) => {
     addon().setMulticastInterface(fd, '127.0.0.1');
     addon().setMembership(fd, '239.9.8.7', '127.0.0.1', '', true);
     addon().setMembership(fd, '239.9.8.7', '127.0.0.1', '', false);
-    assert.throws(() => addon().setMembership(fd, '239.9.8.7', '', '', false), /cannot assign requested address/i);
+    assert.throws(
+      () => addon().setMembership(fd, '239.9.8.7', '', '', false),
+      /cannot assign requested address/i,
+    );
     assert.throws(() => addon().setMembership(fd, '127.0.0.1', '', '', true), /invalid argument/i);
     assert.throws(() => peerCredentials(fd), /not connected/i);
     assert.throws(() => addon().wantControl(fd, WANT.CREDENTIALS), /not supported/i);

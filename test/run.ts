@@ -36,7 +36,7 @@ interface Plan {
 /** Files that a second run would only repeat: they go through the backends themselves, or use no loop. */
 const backendIndependent = [
   ...['^bench/', '^conformance/', '^datagram/', '^net/', '^testing/', '^types/'],
-  ...['^docs\\.test', '^gate\\.test', '^native-', '^owned-fd', '^package\\.test'],
+  ...['^docs\\.test', '^examples', '^gate\\.test', '^native-', '^owned-fd', '^package\\.test'],
 ];
 /**
  * Fixtures of the gate's own tests fail on purpose; `test/ci` needs root and Debian packages, `test/faults` an
