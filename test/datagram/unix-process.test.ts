@@ -142,7 +142,18 @@ suite('a process with Unix sockets that keep borders', { limitMs: 30_000 }, (tes
   for (const pair of ['SeqpacketSocket.pair', 'UnixDatagramSocket.pair'])
     test(`loses descriptors that it has no room for, and says so: ${pair}()`, async (context) => {
       const { stdout, stderr } = await endOf(start(context, '', scarce(pair), 64));
-      assert.equal(JSON.parse(stdout || 'null'), [['too many', 2, true], ['after', 0, false], 2], stderr);
+      const [first, second, room]: [unknown[], unknown[], number] = JSON.parse(stdout || '[[], [], 0]');
+      const [, received] = first;
+      // Two places, and those that Node has given back since.
+      assert.ok(typeof received === 'number' && received >= 2 && received < 16 && room >= received, stdout);
+      assert.equal(
+        [first, second],
+        [
+          ['too many', received, true],
+          ['after', 0, false],
+        ],
+        stderr,
+      );
     });
 
   test('serves where another one has listened', async (context) => {

