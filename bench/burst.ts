@@ -1,5 +1,3 @@
-import { setTimeout } from 'node:timers/promises';
-
 import { affordConnections } from './harness/descriptors.ts';
 import { runGenerator } from './harness/generator.ts';
 import { buildNativePrograms } from './harness/native-programs.ts';
@@ -27,23 +25,13 @@ const metrics: readonly Metric[] = [
     compared: false,
   },
   {
-    key: 'againSeconds',
-    label: 'again s',
-    meaning: 'the same of a second burst, when those of the first have left: the server has run by then',
-    digits: 3,
-    compared: true,
-  },
-  {
     key: 'cpuUsPerConnection',
     label: 'CPU us',
-    meaning: 'user and system time of the server process, all threads, per connection of the first burst',
+    meaning: 'user and system time of the server process, all threads, per connection',
     digits: 2,
     compared: true,
   },
 ];
-
-/** How long the connections of the first burst have to leave. */
-const LEAVING_MS = 3_000;
 
 /** How long does a burst of connections wait? */
 export async function burst(options: BenchOptions): Promise<Question> {
@@ -54,15 +42,8 @@ export async function burst(options: BenchOptions): Promise<Question> {
   const lineUp = echoLineUp(programs, handlerEcho, onDataEcho);
   const { servers, notes } = thatHold(connections, findServers(lineUp, backends));
   const measure = async (server: Server): Promise<Sample> => {
-    const args = [`--connections=${connections}`, '--size=1'];
-    const first = await runGenerator(programs.burst, server, args);
-    await setTimeout(LEAVING_MS);
-    const again = await runGenerator(programs.burst, server, args);
-    const sample = metrics.filter(({ key }) => key !== 'againSeconds');
-    return {
-      ...Object.fromEntries(sample.map(({ key }) => [key, numberAt(first, key)])),
-      againSeconds: numberAt(again, 'seconds'),
-    };
+    const figures = await runGenerator(programs.burst, server, [`--connections=${connections}`, '--size=1']);
+    return Object.fromEntries(metrics.map(({ key }) => [key, numberAt(figures, key)]));
   };
   return {
     title: 'burst',
