@@ -132,14 +132,16 @@ for (const backend of IOLoop.backends)
       for (const number of upTo(5)) await other.send(numbered(number));
       assert.equal(numbersOf(await take(other, 5)), upTo(5));
 
-      // What came before connect() stays: the first of the batch has no name, and the others have.
-      const late = await sockets.bind();
+      // What came before connect() stays: nobody can answer the first, who has no name, and the peer gets no other's.
+      const errors = new Arrivals<SystemError>();
+      const late = await sockets.bind({ onError: (error) => errors.add(error) });
       await sockets.open().send(numbered(0, 200), late.local.path);
       const peer = await sockets.bind();
       for (const number of [1, 2]) await peer.send(numbered(number, 200), late.local.path);
       await late.connect(peer.local.path);
       late.onMessages((batch) => void late.sendMany(batch));
-      assert.equal(numbersOf(await take(peer, 3)), [0, 1, 2]);
+      assert.equal(numbersOf(await take(peer, 2)), [1, 2]);
+      assert.is((await errors.first(1, 'error'))[0]?.code, 'EINVAL');
     });
 
     test('loses none of what waits for it when a send fails', async (context) => {
