@@ -1,0 +1,10 @@
+/**
+ * Twisted's words: protocols and their factories, transports, connectors.
+ *
+ * @module
+ */
+export { ClientFactory, type Connector } from './client-factory.ts';
+export type { ListeningPort } from './listening-port.ts';
+export { Factory, Protocol } from './protocol.ts';
+export { ConnectionAborted, ConnectionDone, ConnectionLost, type Reason } from './reasons.ts';
+export type { Consumer, Producer, Transport } from './transport.ts';
