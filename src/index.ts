@@ -65,6 +65,7 @@ export { UnixServer } from './net/unix-server.ts';
 export { OwnedFd } from './owned-fd.ts';
 export type { PeerCredentials } from './peer-credentials.ts';
 export { PeriodicCallback } from './periodic-callback.ts';
+export * from './protocol/index.ts';
 export type { Bytes } from './stream/base-stream.ts';
 export { type StreamDuplex, toDuplex } from './stream/duplex.ts';
 export {

@@ -1,4 +1,5 @@
 import type { Address } from '../address.ts';
+import type { IOLoop } from '../ioloop.ts';
 import { Factory } from './protocol.ts';
 import type { Reason } from './reasons.ts';
 
@@ -12,6 +13,10 @@ export interface Connector {
   disconnect(): void;
   /** Whom it connects to; its `address` is what was asked for, which may be a name. */
   getDestination(): Address;
+  /** Where it stands. */
+  readonly state: 'connecting' | 'connected' | 'disconnected';
+  /** The loop it connects on. */
+  readonly loop: IOLoop;
 }
 
 /** A factory of connections that this side makes, which hears how these fare. */

@@ -100,7 +100,7 @@ async function connectFirst(race: HappyEyeballs, interrupted: Promise<never>): P
 }
 
 /** A target that was checked. */
-interface CheckedTarget {
+export interface CheckedTarget {
   /** For people. */
   readonly name: string;
   /** Where to connect to, the best first. */
@@ -108,7 +108,8 @@ interface CheckedTarget {
   readonly local: Pick<LocalEnd, 'address' | 'port'>;
 }
 
-function checkTarget(target: DialTarget, lookup: LookupFunction | undefined): CheckedTarget {
+/** @throws `ERR_IOLOOP_INVALID_ARGUMENT`. */
+export function checkTarget(target: DialTarget, lookup: LookupFunction | undefined): CheckedTarget {
   checkOptions(target ?? null, 'target');
   if ('path' in target) return pathTarget(target.path);
   const { host = 'localhost', port, localAddress, localPort = 0 } = target;

@@ -9,6 +9,7 @@ import { memoryBudget } from './memory-budget.ts';
 import { type Chunk, ReadBuffer } from './read-buffer.ts';
 import { ReceivePool } from './receive-pool.ts';
 import { NEVER, TICK_MS, TimeoutWheel, type WheelEntry } from './timeout-wheel.ts';
+import { ViewSlab } from './view-slab.ts';
 import { WriteQueue } from './write-queue.ts';
 
 /** Bytes that one receive takes at most. */
@@ -63,6 +64,7 @@ export class LoopStreams implements LoopPart, WheelEntry {
   /** Where small receives go; large ones go to the {@link slab}. */
   readonly pool: ReceivePool = new ReceivePool();
   #slab: Chunk = Buffer.allocUnsafeSlow(SLAB_SIZE);
+  #views: ViewSlab | null = null;
   // Overwritten in turn, since an array that is emptied gives its memory up.
   #unsettled: (LiveStream | null)[] = [];
   #settled: (LiveStream | null)[] | null = null;
@@ -156,6 +158,12 @@ export class LoopStreams implements LoopPart, WheelEntry {
     const slab = this.#slab;
     this.#slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
     return slab;
+  }
+
+  /** Where to receive what is seen during a call only. */
+  get views(): ViewSlab {
+    this.#views ??= new ViewSlab();
+    return this.#views;
   }
 
   /** An empty buffer. */

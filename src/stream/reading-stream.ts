@@ -40,8 +40,10 @@ import {
   SHUT,
   TO_NOTIFY,
   TO_SERVE,
+  VIEWS,
 } from './stream-state.ts';
 import { earlier, NEVER } from './timeout-wheel.ts';
+import type { ViewSlab } from './view-slab.ts';
 import { checkWait, SETTLED } from './wait.ts';
 
 /** A receive of fewer bytes is a small one. */
@@ -184,7 +186,14 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     if (listener !== null) checkFunction(listener, 'listener');
     if (this.#reader !== null || (this.state & ITERATING) !== 0) throw readPending();
     this.#listener = listener;
+    this.state &= ~VIEWS;
     if (listener !== null || (this.state & CLOSED) !== 0) this.serveLater();
+  }
+
+  /** @internal As {@link onData}, with views of memory that is used again as soon as `listener` returns. */
+  onViews(listener: (view: Chunk, stream: Self) => void | Promise<void>): void {
+    this.onData(listener);
+    this.state |= VIEWS;
   }
 
   /** Receives and delivers nothing until {@link resume}. */
@@ -481,17 +490,15 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
 
   /** One receive; false: there is no more for now, or for ever. */
   private receiveOnce(): boolean {
+    if ((this.state & (VIEWS | LINGERING | NOT_DELIVERING)) === VIEWS && this.bytesBuffered === 0)
+      return this.receiveView(this.settings.streams.views);
     const { slab, pool } = this.settings.streams;
     const target = this.bytesBuffered === 0 ? (this.#reader?.framing.target ?? null) : null;
     const inPool = target === null && (this.state & BULKY) === 0;
     const room = target ?? (inPool ? pool.memory : slab);
     const start = inPool ? pool.start : 0;
     const count = this.readFromFd(room, start);
-    if (count <= 0) {
-      if (count === 0) this.peerEnded();
-      else if (count !== EAGAIN) this.fail(this.errorOf(count, 'recv'));
-      return false;
-    }
+    if (count <= 0) return this.receivedNothing(count);
     this.#bytesRead += count;
     const filled = count === room.length - start;
     if (target !== null) {
@@ -503,6 +510,23 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
       else this.received(slab, count);
     }
     return filled || this.readsInPieces;
+  }
+
+  /** As {@link receiveOnce}, for a listener that takes what comes before it returns. */
+  private receiveView(slab: ViewSlab): boolean {
+    const { memory } = slab;
+    const count = this.readFromFd(memory, 0);
+    if (count <= 0) return this.receivedNothing(count);
+    this.#bytesRead += count;
+    this.emit(slab.view(count));
+    this.begun(count);
+    return count === memory.length || this.readsInPieces;
+  }
+
+  private receivedNothing(result: number): false {
+    if (result === 0) this.peerEnded();
+    else if (result !== EAGAIN) this.fail(this.errorOf(result, 'recv'));
+    return false;
   }
 
   private takesMore(): boolean {

@@ -20,6 +20,7 @@ import {
   KEEPS_ALIVE,
   LINGERING,
   PEER_ENDED,
+  RESET,
   SHARED,
   SHUT,
   TO_NOTIFY,
@@ -252,6 +253,11 @@ export abstract class StreamCore<Self> {
     return this.#extras?.error ?? null;
   }
 
+  /** @internal Whether this side has reset the connection, and not closed it in order. */
+  get wasReset(): boolean {
+    return (this.state & RESET) !== 0;
+  }
+
   /** Settles when the descriptor is gone; never rejects. */
   get whenClosed(): Promise<void> {
     const { extras } = this;
@@ -480,7 +486,7 @@ export abstract class StreamCore<Self> {
     if ((this.state & CLOSED) !== 0) return;
     this.setError(error);
     this.stopCounting();
-    this.state |= CLOSED | CLOSING;
+    this.state |= abort ? CLOSED | CLOSING | RESET : CLOSED | CLOSING;
     this.dropQueued();
     this.forgetFd((this.state & SHARED) === 0);
     this.closeFd(abort);
@@ -557,8 +563,8 @@ export abstract class StreamCore<Self> {
     else this.settings.streams.scheduler.caught(error);
   }
 
-  /** A listener threw: that ends this stream, and nothing else. */
-  protected listenerFailed(error: unknown): void {
+  /** @internal A listener threw: that ends this stream, and nothing else. */
+  listenerFailed(error: unknown): void {
     this.report(error);
     this.beginClose(error instanceof Error ? error : null);
   }

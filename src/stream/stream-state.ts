@@ -47,6 +47,10 @@ export const HALF_OPEN: number = 1048576;
 export const BULKY: number = 4194304;
 /** The loop has refused to watch it: it is reset with this turn. */
 export const UNWATCHABLE: number = 8388608;
+/** The listener is given views, which are valid during the call. */
+export const VIEWS: number = 16777216;
+/** abort() ended it, or what amounts to that. */
+export const RESET: number = 33554432;
 /** Others may hold the same open file: what watches it does not go with its descriptor. */
 export const SHARED: number = 2097152;
 /** Buffered bytes wait, whoever listens. */

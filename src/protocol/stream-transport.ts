@@ -1,0 +1,294 @@
+import { Buffer } from 'node:buffer';
+import type { Address } from '../address.ts';
+import { checkFlag, invalidArgument } from '../arguments.ts';
+import { isPromise } from '../entry-runner.ts';
+import { IOLoopError } from '../errors.ts';
+import type { Bytes } from '../stream/base-stream.ts';
+import type { IOStream, StartTlsOptions } from '../stream/io-stream.ts';
+import type { Protocol } from './protocol.ts';
+import { ConnectionAborted, ConnectionDone, ConnectionLost, type Reason } from './reasons.ts';
+import type { Producer, Transport } from './transport.ts';
+
+/** The connection of a protocol, over a stream. */
+export class StreamTransport implements Transport {
+  readonly #protocol: Protocol;
+  readonly #onLost: (reason: Reason) => void;
+  #stream: IOStream;
+  #producer: Producer | null = null;
+  /** Of the producer: pushes, or is asked for each piece. */
+  #streaming = false;
+  /** The producer was told to wait, and is told to go on when there is room. */
+  #producerWaits = false;
+  #disconnecting = false;
+  #lost = false;
+  #paused = false;
+  /** What waits for the handshake to be sent; null: there is none under way. */
+  #handshake: Bytes[] | null = null;
+  #endsAfterHandshake = false;
+
+  private constructor(stream: IOStream, protocol: Protocol, onLost: (reason: Reason) => void) {
+    this.#stream = stream;
+    this.#protocol = protocol;
+    this.#onLost = onLost;
+  }
+
+  /**
+   * Gives `protocol` the connection of `stream`.
+   *
+   * What it throws goes to the owner of the stream, or else to `onError` of the loop, and ends the connection.
+   *
+   * @param onLost Called when the protocol was told that the connection is lost.
+   */
+  static connect(
+    stream: IOStream,
+    protocol: Protocol,
+    onLost: (reason: Reason) => void = () => {},
+  ): StreamTransport {
+    const transport = new StreamTransport(stream, protocol, onLost);
+    transport.#listen();
+    transport.#call(() => protocol.makeConnection(transport));
+    return transport;
+  }
+
+  // ---- writing
+
+  write(data: Bytes): void {
+    if (this.#handshake !== null) {
+      this.#handshake.push(copyOf(data));
+      return;
+    }
+    if (this.#isDone) return;
+    const written = this.#stream.write(data);
+    if (this.#producer !== null) this.#produced(this.#producer, written);
+  }
+
+  writeSequence(data: Iterable<Uint8Array>): void {
+    this.write([...data]);
+  }
+
+  registerProducer(producer: Producer, streaming: boolean): void {
+    if (typeof producer?.resumeProducing !== 'function')
+      throw invalidArgument('producer', 'a Producer', producer);
+    checkFlag(streaming, 'streaming');
+    if (this.#producer !== null)
+      throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the transport has a producer already');
+    if (this.#isDone || this.#stream.closed) {
+      producer.stopProducing();
+      return;
+    }
+    this.#producer = producer;
+    this.#streaming = streaming;
+    this.#producerWaits = this.#handshake !== null;
+    if (!this.#producerWaits) this.#begin(producer);
+    else if (streaming) producer.pauseProducing();
+  }
+
+  unregisterProducer(): void {
+    this.#producer = null;
+    if (this.#disconnecting) this.#close();
+  }
+
+  /** A pull producer is asked for its first piece; a push producer tells when it has one. */
+  #begin(producer: Producer): void {
+    if (!this.#streaming) producer.resumeProducing();
+  }
+
+  /** Its producer has written: that waits until there is room, or is asked for more when all has left. */
+  #produced(producer: Producer, written: Promise<void>): void {
+    const stream = this.#stream;
+    if (this.#producerWaits || (this.#streaming && stream.bytesQueued <= stream.settings.highWaterMark))
+      return;
+    this.#producerWaits = true;
+    if (this.#streaming) producer.pauseProducing();
+    const room = this.#streaming ? written : stream.flush();
+    // A failure is the stream's, which tells it.
+    room.then(
+      () => this.#goOn(producer),
+      () => {},
+    );
+  }
+
+  #goOn(producer: Producer): void {
+    if (this.#producer !== producer || !this.#producerWaits) return;
+    this.#producerWaits = false;
+    this.#call(() => producer.resumeProducing());
+  }
+
+  /** Nobody will take what its producer makes. */
+  #stopProducer(): void {
+    const producer = this.#producer;
+    this.#producer = null;
+    if (producer !== null) this.#call(() => producer.stopProducing());
+  }
+
+  // ---- reading
+
+  pauseProducing(): void {
+    this.#paused = true;
+    if (this.#handshake === null) this.#stream.pause();
+  }
+
+  resumeProducing(): void {
+    if (this.#disconnecting) return;
+    this.#paused = false;
+    if (this.#handshake === null) this.#stream.resume();
+  }
+
+  stopProducing(): void {
+    this.loseConnection();
+  }
+
+  // ---- ending
+
+  get disconnecting(): boolean {
+    return this.#disconnecting && !this.#lost;
+  }
+
+  loseConnection(): void {
+    if (this.#disconnecting || this.#lost) return;
+    this.#disconnecting = true;
+    if (this.#producer === null) this.#close();
+    else this.pauseProducing();
+  }
+
+  abortConnection(): void {
+    this.#stream.abort();
+  }
+
+  loseWriteConnection(): void {
+    if (this.#isDone) return;
+    if (this.#handshake !== null) {
+      this.#endsAfterHandshake = true;
+      return;
+    }
+    this.#stream.end().then(
+      () => this.#lost || this.#call(() => this.#protocol.writeConnectionLost?.()),
+      // A failure is the stream's, which tells it.
+      () => {},
+    );
+  }
+
+  /** Whether nothing is written any more but by a producer. */
+  get #isDone(): boolean {
+    return this.#lost || (this.#disconnecting && this.#producer === null);
+  }
+
+  #close(): void {
+    if (this.#handshake === null) void this.#stream.close();
+  }
+
+  /** The peer has ended its half. */
+  #peerEnded(): void {
+    const protocol = this.#protocol;
+    if (protocol.readConnectionLost !== undefined) this.#call(() => protocol.readConnectionLost?.());
+    else this.#stopProducer();
+  }
+
+  #closed(error: Error | null): void {
+    if (this.#lost) return;
+    this.#lost = true;
+    this.#handshake = null;
+    this.#stopProducer();
+    const reason = this.#reason(error);
+    try {
+      this.#protocol.connectionLost(reason);
+    } finally {
+      this.#onLost(reason);
+    }
+  }
+
+  #reason(error: Error | null): Reason {
+    if (error !== null)
+      return new ConnectionLost(`the connection was lost: ${error.message}`, { cause: error });
+    return this.#stream.wasReset ? new ConnectionAborted() : DONE;
+  }
+
+  // ---- TLS
+
+  startTls(options: StartTlsOptions): void {
+    if (this.#isDone || this.#stream.closed) return;
+    if (this.#handshake !== null)
+      throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'a handshake is under way already');
+    const plain = this.#stream;
+    plain.onData(null);
+    plain.onEnd(null);
+    plain.onClose(null);
+    if (this.#paused) plain.resume();
+    this.#handshake = [];
+    if (this.#producer !== null && !this.#producerWaits) {
+      this.#producerWaits = true;
+      if (this.#streaming) this.#producer.pauseProducing();
+    }
+    plain.startTls(options).then(
+      (secured) => this.#secured(secured),
+      (error: Error) => this.#notSecured(plain, error),
+    );
+  }
+
+  #secured(stream: IOStream): void {
+    const written = this.#handshake ?? [];
+    this.#handshake = null;
+    this.#stream = stream;
+    this.#listen();
+    for (const data of written) void stream.write(data);
+    if (this.#paused) stream.pause();
+    this.#call(() => this.#protocol.handshakeCompleted?.());
+    const producer = this.#producer;
+    if (producer !== null) this.#goOn(producer);
+    if (this.#endsAfterHandshake) this.loseWriteConnection();
+    if (this.#isDone) this.#close();
+  }
+
+  #notSecured(plain: IOStream, error: Error): void {
+    // Nothing plain after that, if it is still there to be asked for.
+    plain.abort(error);
+    void plain.whenClosed.then(() => this.#call(() => this.#closed(plain.error)));
+  }
+
+  // ---- the connection
+
+  getHost(): Address {
+    return this.#stream.local;
+  }
+
+  getPeer(): Address {
+    return this.#stream.remote;
+  }
+
+  setTcpNoDelay(on: boolean): void {
+    if (!this.#lost) this.#stream.setNoDelay(on);
+  }
+
+  setTcpKeepAlive(on: boolean): void {
+    checkFlag(on, 'on');
+    if (!this.#lost) this.#stream.setOption('SO_KEEPALIVE', on);
+  }
+
+  // ---- listening
+
+  #listen(): void {
+    const stream = this.#stream;
+    stream.onViews((view) => this.#protocol.dataReceived(view));
+    stream.onEnd(() => this.#peerEnded());
+    stream.onClose((error) => this.#closed(error));
+    if (this.#protocol.readConnectionLost !== undefined) stream.allowHalfOpen = true;
+  }
+
+  /** What `method` throws, or its promise rejects with, ends this connection and no other. */
+  #call(method: () => unknown): void {
+    try {
+      const result = method();
+      if (isPromise(result)) result.then(undefined, (error: unknown) => this.#stream.listenerFailed(error));
+    } catch (error) {
+      this.#stream.listenerFailed(error);
+    }
+  }
+}
+
+/** What most connections end with: one for all, since it says the same of each. */
+const DONE = new ConnectionDone();
+
+function copyOf(data: Bytes): Bytes {
+  if (typeof data === 'string') return data;
+  return data instanceof Uint8Array ? Buffer.from(data) : Buffer.concat(data);
+}
