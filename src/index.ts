@@ -25,6 +25,23 @@ export {
   UnixDatagramSocket,
 } from './datagram/unix-datagram-socket.ts';
 export {
+  type ClientConnectionMessage,
+  type ClientFailureMessage,
+  type ClientMessage,
+  type ConnectionMessage,
+  type DiagnosedConnection,
+  type DiagnosedLoop,
+  type DiagnosedServer,
+  type DiagnosedTarget,
+  type Diagnostics,
+  type DiagnosticsChannel,
+  type DropMessage,
+  diagnostics,
+  type ErrorMessage,
+  type LoopMessage,
+  type ServerMessage,
+} from './diagnostics.ts';
+export {
   AbortError,
   IOLoopError,
   type IOLoopErrorCode,

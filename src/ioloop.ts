@@ -12,6 +12,7 @@ import {
 } from './arguments.ts';
 import { type BackendName, chooseBackend, findSimNetwork, hasNodeDriver, systemCall } from './backend.ts';
 import { type Deferred, deferred } from './deferred.ts';
+import { diagnostics } from './diagnostics.ts';
 import { EntryRunner } from './entry-runner.ts';
 import { IOLoopError, SystemError } from './errors.ts';
 import { type Handler, HandlerTable } from './handler.ts';
@@ -180,6 +181,7 @@ export class IOLoop {
     this.#born = this.#clock();
     this.#fd = this.#poller.pollableFd();
     if (current ?? currentLoop() === undefined) Reflect.set(globalThis, CURRENT, this);
+    if (diagnostics.loopCreated.hasSubscribers) diagnostics.loopCreated.publish({ loop: this });
   }
 
   /**
@@ -497,6 +499,7 @@ export class IOLoop {
     this.#lifecycle.clear();
     if (currentLoop() === this) Reflect.deleteProperty(globalThis, CURRENT);
     this.#poller.close();
+    if (diagnostics.loopClosed.hasSubscribers) diagnostics.loopClosed.publish({ loop: this });
     if (this.drive === 'manual') this.#closed?.resolve();
   }
 

@@ -1,4 +1,5 @@
 import { AsyncResource } from 'node:async_hooks';
+import { diagnostics } from './diagnostics.ts';
 import type { NativePoller, TurnTables } from './native.ts';
 
 const RESOLVED = Promise.resolve();
@@ -89,6 +90,8 @@ export class Scheduler {
     const errors = this.#errors;
     this.#errors = [];
     for (const error of errors) {
+      if (diagnostics.error.hasSubscribers)
+        diagnostics.error.publish({ error, server: null, connection: null });
       if (this.#onError === undefined) {
         throwUncaught(error);
         continue;

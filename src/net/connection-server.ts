@@ -1,6 +1,7 @@
 import type { Address } from '../address.ts';
 import { checkFd, checkFunction } from '../arguments.ts';
 import { type Deferred, deferred } from '../deferred.ts';
+import { diagnostics } from '../diagnostics.ts';
 import { isPromise } from '../entry-runner.ts';
 import { IOLoopError } from '../errors.ts';
 import type { IOLoop } from '../ioloop.ts';
@@ -107,6 +108,8 @@ export abstract class ConnectionServer<Connection extends ServedConnection, Reas
       listener.stop();
       this.#shed += listener.shed;
       this.stopped(listener.address);
+      if (diagnostics.serverStopped.hasSubscribers)
+        diagnostics.serverStopped.publish({ server: this, address: listener.address });
     }
   }
 
@@ -167,6 +170,8 @@ export abstract class ConnectionServer<Connection extends ServedConnection, Reas
     this.#attach();
     this.#listeners.push(...opened);
     if (!this.#referenced) for (const listener of opened) listener.unref();
+    if (diagnostics.serverListening.hasSubscribers)
+      for (const { address } of opened) diagnostics.serverListening.publish({ server: this, address });
     return first.address;
   }
 
@@ -181,14 +186,18 @@ export abstract class ConnectionServer<Connection extends ServedConnection, Reas
   }
 
   /** One connection more. */
-  protected joined(): void {
+  protected joined(connection: Connection, address: Address): void {
     this.#attach();
     this.#connections++;
+    if (diagnostics.connectionOpened.hasSubscribers)
+      diagnostics.connectionOpened.publish({ server: this, connection, address });
   }
 
   /** One connection less: it is gone, or another server's. */
-  protected left(): void {
+  protected left(connection: Connection, address: Address): void {
     this.#connections--;
+    if (diagnostics.connectionClosed.hasSubscribers)
+      diagnostics.connectionClosed.publish({ server: this, connection, address });
     this.#finishIfEmpty();
   }
 
@@ -214,6 +223,7 @@ export abstract class ConnectionServer<Connection extends ServedConnection, Reas
   /** Tells what went wrong with a connection. */
   protected report(connection: Connection, error: unknown): void {
     if (this.isOwnEnd(connection, error)) return;
+    if (diagnostics.error.hasSubscribers) diagnostics.error.publish({ error, server: this, connection });
     try {
       this.#settings.onError(error, connection);
     } catch (thrown) {
@@ -243,6 +253,8 @@ export abstract class ConnectionServer<Connection extends ServedConnection, Reas
 
   /** @internal */
   onDrop(reason: ShedReason | 'refused' | Reason, address: Address | null): void {
+    if (diagnostics.connectionDropped.hasSubscribers)
+      diagnostics.connectionDropped.publish({ server: this, reason, address });
     try {
       this.#settings.onDrop(reason, address);
     } catch (error) {
@@ -288,7 +300,7 @@ export abstract class ConnectionServer<Connection extends ServedConnection, Reas
   #open(fd: number, remote: Address): Connection {
     try {
       const connection = this.open(fd, remote);
-      this.joined();
+      this.joined(connection, remote);
       return connection;
     } catch (error) {
       closeStream(fd);

@@ -2,6 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { checkFd, checkFunction } from '../arguments.ts';
 import type { MessageBatch } from '../datagram/message-batch.ts';
 import { type Deferred, deferred } from '../deferred.ts';
+import { diagnostics } from '../diagnostics.ts';
 import { isPromise } from '../entry-runner.ts';
 import { IOLoopError, type SystemError } from '../errors.ts';
 import type { IOLoop } from '../ioloop.ts';
@@ -98,7 +99,12 @@ export abstract class DatagramServer<
    * its address is free, when the requests that came by it are done. Idempotent.
    */
   stop(): void {
-    for (const endpoint of [...this.#endpoints.values()]) endpoint.stop();
+    for (const endpoint of [...this.#endpoints.values()]) {
+      if (endpoint.isStopped) continue;
+      endpoint.stop();
+      if (diagnostics.serverStopped.hasSubscribers)
+        diagnostics.serverStopped.publish({ server: this, address: endpoint.address });
+    }
   }
 
   /**
@@ -142,7 +148,10 @@ export abstract class DatagramServer<
   protected listenOn(sockets: readonly Socket[]): Socket['local'] {
     try {
       this.checkListening();
-      const [first] = sockets.map((socket) => this.#receiveBy(socket));
+      const endpoints = sockets.map((socket) => this.#receiveBy(socket));
+      if (diagnostics.serverListening.hasSubscribers)
+        for (const { address } of endpoints) diagnostics.serverListening.publish({ server: this, address });
+      const [first] = endpoints;
       if (first !== undefined) return first.address;
     } catch (error) {
       for (const socket of sockets) void socket.close();
@@ -185,6 +194,7 @@ export abstract class DatagramServer<
 
   /** @internal */
   abort(): void {
+    this.stop();
     this.#abortAll();
     this.#loop.detach(this);
   }
@@ -196,6 +206,8 @@ export abstract class DatagramServer<
 
   #report(error: unknown, request: Request | null): void {
     const { onError = printFailure } = this.#settings;
+    if (diagnostics.error.hasSubscribers)
+      diagnostics.error.publish({ error, server: this, connection: null });
     try {
       onError(error, request);
     } catch (thrown) {
@@ -306,6 +318,8 @@ export abstract class DatagramServer<
 
   #drop(reason: DatagramDropReason, address: Request['address']): void {
     this.#dropped++;
+    if (diagnostics.datagramDropped.hasSubscribers)
+      diagnostics.datagramDropped.publish({ server: this, reason, address });
     try {
       this.#settings.onDrop(reason, address);
     } catch (error) {

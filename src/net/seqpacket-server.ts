@@ -28,7 +28,8 @@ const ENDS: ReadonlySet<string> = new Set(['EPIPE', 'ECONNRESET', 'ENOTCONN', 'E
 export class SeqpacketServer extends ConnectionServer<SeqpacketSocket> {
   readonly #options: SeqpacketServerOptions | undefined;
   readonly #listeners = new UnixListeners((fd) => this.listenOn(fd));
-  readonly #sockets = new Set<SeqpacketSocket>();
+  /** With the addresses that they had. */
+  readonly #sockets = new Map<SeqpacketSocket, Address>();
 
   /** @throws `ERR_IOLOOP_INVALID_ARGUMENT`. */
   constructor(handler: SeqpacketHandler, options?: SeqpacketServerOptions) {
@@ -58,18 +59,18 @@ export class SeqpacketServer extends ConnectionServer<SeqpacketSocket> {
     addon().adoptSeqpacketListener(fd);
   }
 
-  protected override open(fd: number): SeqpacketSocket {
+  protected override open(fd: number, remote: Address): SeqpacketSocket {
     const socket: SeqpacketSocket = new SeqpacketSocket(fd, {
       ...this.#options,
       onError: (error) => this.report(socket, error),
     });
     socket.owner = this;
-    this.#sockets.add(socket);
+    this.#sockets.set(socket, remote);
     return socket;
   }
 
   protected override owned(): Iterable<OwnedConnection> {
-    return this.#sockets;
+    return this.#sockets.keys();
   }
 
   protected override isOwnEnd(socket: SeqpacketSocket, error: unknown): boolean {
@@ -96,7 +97,8 @@ export class SeqpacketServer extends ConnectionServer<SeqpacketSocket> {
 
   /** @internal */
   socketClosed(socket: SeqpacketSocket): void {
+    const remote = this.#sockets.get(socket);
     this.#sockets.delete(socket);
-    this.left();
+    if (remote !== undefined) this.left(socket, remote);
   }
 }

@@ -1,3 +1,5 @@
+import type { DiagnosedConnection } from '../diagnostics.ts';
+
 // What a server asks of its connections. The published declarations have none of these members: there any
 // connection will do.
 
@@ -12,7 +14,7 @@ export interface OwnedConnection {
 }
 
 /** A connection, as its server sees it. */
-export interface ServedConnection extends OwnedConnection {
+export interface ServedConnection extends OwnedConnection, DiagnosedConnection {
   /** @internal Whether it sends no more. */
   readonly closed: boolean;
   /** @internal Who looks after it. */

@@ -49,9 +49,9 @@ export abstract class StreamServer extends ConnectionServer<IOStream, 'memory' |
     this.checkListening();
     if (stream.closed) throw new StreamClosedError(stream, 'a closed stream cannot be adopted', stream.error);
     const { owner, remote } = stream;
-    this.joined();
+    this.joined(stream, remote);
     stream.owner = this;
-    if (owner instanceof StreamServer) owner.left();
+    if (owner instanceof StreamServer) owner.left(stream, remote);
     this.begin(stream, remote);
   }
 
@@ -119,7 +119,7 @@ export abstract class StreamServer extends ConnectionServer<IOStream, 'memory' |
   /** @internal */
   streamClosed(stream: IOStream): void {
     // The stream below an encrypted one is still there, and is the one that is counted.
-    if (!stream.encrypted) this.left();
+    if (!stream.encrypted) this.left(stream, stream.remote);
   }
 
   async #serveSecured(plain: IOStream, remote: Address): Promise<void> {

@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer';
 import type { Address } from '../address.ts';
-import { checkFlag, checkOptions, invalidArgument } from '../arguments.ts';
+import { checkFlag, invalidArgument } from '../arguments.ts';
 import { isPromise } from '../entry-runner.ts';
-import { IOLoopError, LimitError } from '../errors.ts';
+import { IOLoopError } from '../errors.ts';
 import type { Bytes } from '../stream/base-stream.ts';
 import type { IOStream, StartTlsOptions } from '../stream/io-stream.ts';
 import type { Protocol } from './protocol.ts';
@@ -14,7 +14,6 @@ export class StreamTransport implements Transport {
   readonly #protocol: Protocol;
   readonly #onLost: (reason: Reason) => void;
   #stream: IOStream;
-  #host: Address | null = null;
   #producer: Producer | null = null;
   /** Of the producer: pushes, or is asked for each piece. */
   #streaming = false;
@@ -25,7 +24,6 @@ export class StreamTransport implements Transport {
   #paused = false;
   /** What waits for the handshake to be sent; null: there is none under way. */
   #handshake: Bytes[] | null = null;
-  #bytesHeld = 0;
   #endsAfterHandshake = false;
 
   private constructor(stream: IOStream, protocol: Protocol, onLost: (reason: Reason) => void) {
@@ -55,31 +53,17 @@ export class StreamTransport implements Transport {
   // ---- writing
 
   write(data: Bytes): void {
-    if (this.#isDone) return;
     if (this.#handshake !== null) {
-      this.#hold(this.#handshake, data);
+      this.#handshake.push(copyOf(data));
       return;
     }
+    if (this.#isDone) return;
     const written = this.#stream.write(data);
     if (this.#producer !== null) this.#produced(this.#producer, written);
   }
 
   writeSequence(data: Iterable<Uint8Array>): void {
     this.write([...data]);
-  }
-
-  /** Keeps `data` until the handshake is done, as bounded as what is queued. */
-  #hold(held: Bytes[], data: Bytes): void {
-    if (this.#endsAfterHandshake) return;
-    const { maxWriteBufferSize } = this.#stream.settings;
-    if (this.#bytesHeld > maxWriteBufferSize) {
-      const message = `${this.#bytesHeld} bytes wait for the handshake, more than maxWriteBufferSize`;
-      this.#stream.abort(new LimitError('ERR_IOLOOP_BUFFER_FULL', message, maxWriteBufferSize));
-      return;
-    }
-    const copy = copyOf(data);
-    this.#bytesHeld += copy.length;
-    held.push(copy);
   }
 
   registerProducer(producer: Producer, streaming: boolean): void {
@@ -89,14 +73,14 @@ export class StreamTransport implements Transport {
     if (this.#producer !== null)
       throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the transport has a producer already');
     if (this.#isDone || this.#stream.closed) {
-      this.#call(() => producer.stopProducing());
+      producer.stopProducing();
       return;
     }
     this.#producer = producer;
     this.#streaming = streaming;
     this.#producerWaits = this.#handshake !== null;
     if (!this.#producerWaits) this.#begin(producer);
-    else if (streaming) this.#call(() => producer.pauseProducing());
+    else if (streaming) producer.pauseProducing();
   }
 
   unregisterProducer(): void {
@@ -106,7 +90,7 @@ export class StreamTransport implements Transport {
 
   /** A pull producer is asked for its first piece; a push producer tells when it has one. */
   #begin(producer: Producer): void {
-    if (!this.#streaming) this.#call(() => producer.resumeProducing());
+    if (!this.#streaming) producer.resumeProducing();
   }
 
   /** Its producer has written: that waits until there is room, or is asked for more when all has left. */
@@ -115,7 +99,7 @@ export class StreamTransport implements Transport {
     if (this.#producerWaits || (this.#streaming && stream.bytesQueued <= stream.settings.highWaterMark))
       return;
     this.#producerWaits = true;
-    if (this.#streaming) this.#call(() => producer.pauseProducing());
+    if (this.#streaming) producer.pauseProducing();
     const room = this.#streaming ? written : stream.flush();
     // A failure is the stream's, which tells it.
     room.then(
@@ -125,7 +109,7 @@ export class StreamTransport implements Transport {
   }
 
   #goOn(producer: Producer): void {
-    if (this.#producer !== producer || !this.#producerWaits || this.#stream.closed) return;
+    if (this.#producer !== producer || !this.#producerWaits) return;
     this.#producerWaits = false;
     this.#call(() => producer.resumeProducing());
   }
@@ -206,8 +190,11 @@ export class StreamTransport implements Transport {
     this.#handshake = null;
     this.#stopProducer();
     const reason = this.#reason(error);
-    this.#call(() => this.#protocol.connectionLost(reason));
-    this.#onLost(reason);
+    try {
+      this.#protocol.connectionLost(reason);
+    } finally {
+      this.#onLost(reason);
+    }
   }
 
   #reason(error: Error | null): Reason {
@@ -219,10 +206,9 @@ export class StreamTransport implements Transport {
   // ---- TLS
 
   startTls(options: StartTlsOptions): void {
-    checkOptions(options ?? null);
     if (this.#isDone || this.#stream.closed) return;
-    if (this.#handshake !== null || this.#stream.encrypted)
-      throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the connection is encrypted, or about to be');
+    if (this.#handshake !== null)
+      throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'a handshake is under way already');
     const plain = this.#stream;
     plain.onData(null);
     plain.onEnd(null);
@@ -231,17 +217,15 @@ export class StreamTransport implements Transport {
     this.#handshake = [];
     if (this.#producer !== null && !this.#producerWaits) {
       this.#producerWaits = true;
-      if (this.#streaming) this.#call(() => this.#producer?.pauseProducing());
+      if (this.#streaming) this.#producer.pauseProducing();
     }
     plain.startTls(options).then(
-      (secured) => this.#secured(plain, secured),
+      (secured) => this.#secured(secured),
       (error: Error) => this.#notSecured(plain, error),
     );
   }
 
-  #secured(plain: IOStream, stream: IOStream): void {
-    // Aborted when the handshake was done already.
-    if (plain.closed) stream.abort(plain.error ?? undefined);
+  #secured(stream: IOStream): void {
     const written = this.#handshake ?? [];
     this.#handshake = null;
     this.#stream = stream;
@@ -264,9 +248,7 @@ export class StreamTransport implements Transport {
   // ---- the connection
 
   getHost(): Address {
-    // Nobody knows it any more when the descriptor is gone.
-    this.#host ??= this.#stream.local;
-    return this.#host;
+    return this.#stream.local;
   }
 
   getPeer(): Address {

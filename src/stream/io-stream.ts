@@ -3,6 +3,7 @@ import type { LookupFunction } from 'node:net';
 import type { ConnectionOptions, TlsOptions } from 'node:tls';
 import { type Address, toAddress } from '../address.ts';
 import { checkFd, checkOptions, invalidArgument } from '../arguments.ts';
+import { watchConnect } from '../diagnostics.ts';
 import { IOLoopError } from '../errors.ts';
 import { Interest, Ready } from '../interest.ts';
 import type { WaitOptions } from '../ioloop.ts';
@@ -75,7 +76,11 @@ export class IOStream extends SocketStream<IOStream> {
    *
    * @throws SystemError of connect(2) or of the lookup, TimeoutError, AbortError, what node:tls says.
    */
-  static async connect(target: ConnectTarget, options?: ConnectOptions): Promise<IOStream> {
+  static connect(target: ConnectTarget, options?: ConnectOptions): Promise<IOStream> {
+    return watchConnect(target, IOStream.#connect(target, options));
+  }
+
+  static async #connect(target: ConnectTarget, options?: ConnectOptions): Promise<IOStream> {
     const settings = streamSettings(options);
     const { lookup, tls, signal, timeoutMs = 30_000, socketOptions } = options ?? {};
     const presets = presetOptions(socketOptions);
