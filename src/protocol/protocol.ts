@@ -25,10 +25,10 @@ export class Protocol {
     return this.#transport;
   }
 
-  /** Gives it its connection, and calls {@link connectionMade}. */
-  makeConnection(transport: Transport): void {
+  /** Gives it its connection. Returns what {@link connectionMade} does, which may be overridden by an async one. */
+  makeConnection(transport: Transport): void | Promise<void> {
     this.#transport = transport;
-    this.connectionMade();
+    return this.connectionMade();
   }
 
   /** There is a connection: the first call. */

@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer';
 import type { Address } from '../address.ts';
-import { checkFlag, invalidArgument } from '../arguments.ts';
+import { checkFlag, checkOptions, invalidArgument } from '../arguments.ts';
 import { isPromise } from '../entry-runner.ts';
-import { IOLoopError } from '../errors.ts';
+import { IOLoopError, LimitError } from '../errors.ts';
 import type { Bytes } from '../stream/base-stream.ts';
 import type { IOStream, StartTlsOptions } from '../stream/io-stream.ts';
 import type { Protocol } from './protocol.ts';
@@ -14,6 +14,7 @@ export class StreamTransport implements Transport {
   readonly #protocol: Protocol;
   readonly #onLost: (reason: Reason) => void;
   #stream: IOStream;
+  #host: Address | null = null;
   #producer: Producer | null = null;
   /** Of the producer: pushes, or is asked for each piece. */
   #streaming = false;
@@ -24,6 +25,7 @@ export class StreamTransport implements Transport {
   #paused = false;
   /** What waits for the handshake to be sent; null: there is none under way. */
   #handshake: Bytes[] | null = null;
+  #bytesHeld = 0;
   #endsAfterHandshake = false;
 
   private constructor(stream: IOStream, protocol: Protocol, onLost: (reason: Reason) => void) {
@@ -53,17 +55,31 @@ export class StreamTransport implements Transport {
   // ---- writing
 
   write(data: Bytes): void {
+    if (this.#isDone) return;
     if (this.#handshake !== null) {
-      this.#handshake.push(copyOf(data));
+      this.#hold(this.#handshake, data);
       return;
     }
-    if (this.#isDone) return;
     const written = this.#stream.write(data);
     if (this.#producer !== null) this.#produced(this.#producer, written);
   }
 
   writeSequence(data: Iterable<Uint8Array>): void {
     this.write([...data]);
+  }
+
+  /** Keeps `data` until the handshake is done, as bounded as what is queued. */
+  #hold(held: Bytes[], data: Bytes): void {
+    if (this.#endsAfterHandshake) return;
+    const { maxWriteBufferSize } = this.#stream.settings;
+    if (this.#bytesHeld > maxWriteBufferSize) {
+      const message = `${this.#bytesHeld} bytes wait for the handshake, more than maxWriteBufferSize`;
+      this.#stream.abort(new LimitError('ERR_IOLOOP_BUFFER_FULL', message, maxWriteBufferSize));
+      return;
+    }
+    const copy = copyOf(data);
+    this.#bytesHeld += copy.length;
+    held.push(copy);
   }
 
   registerProducer(producer: Producer, streaming: boolean): void {
@@ -73,14 +89,14 @@ export class StreamTransport implements Transport {
     if (this.#producer !== null)
       throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the transport has a producer already');
     if (this.#isDone || this.#stream.closed) {
-      producer.stopProducing();
+      this.#call(() => producer.stopProducing());
       return;
     }
     this.#producer = producer;
     this.#streaming = streaming;
     this.#producerWaits = this.#handshake !== null;
     if (!this.#producerWaits) this.#begin(producer);
-    else if (streaming) producer.pauseProducing();
+    else if (streaming) this.#call(() => producer.pauseProducing());
   }
 
   unregisterProducer(): void {
@@ -90,7 +106,7 @@ export class StreamTransport implements Transport {
 
   /** A pull producer is asked for its first piece; a push producer tells when it has one. */
   #begin(producer: Producer): void {
-    if (!this.#streaming) producer.resumeProducing();
+    if (!this.#streaming) this.#call(() => producer.resumeProducing());
   }
 
   /** Its producer has written: that waits until there is room, or is asked for more when all has left. */
@@ -99,7 +115,7 @@ export class StreamTransport implements Transport {
     if (this.#producerWaits || (this.#streaming && stream.bytesQueued <= stream.settings.highWaterMark))
       return;
     this.#producerWaits = true;
-    if (this.#streaming) producer.pauseProducing();
+    if (this.#streaming) this.#call(() => producer.pauseProducing());
     const room = this.#streaming ? written : stream.flush();
     // A failure is the stream's, which tells it.
     room.then(
@@ -109,7 +125,7 @@ export class StreamTransport implements Transport {
   }
 
   #goOn(producer: Producer): void {
-    if (this.#producer !== producer || !this.#producerWaits) return;
+    if (this.#producer !== producer || !this.#producerWaits || this.#stream.closed) return;
     this.#producerWaits = false;
     this.#call(() => producer.resumeProducing());
   }
@@ -190,11 +206,8 @@ export class StreamTransport implements Transport {
     this.#handshake = null;
     this.#stopProducer();
     const reason = this.#reason(error);
-    try {
-      this.#protocol.connectionLost(reason);
-    } finally {
-      this.#onLost(reason);
-    }
+    this.#call(() => this.#protocol.connectionLost(reason));
+    this.#onLost(reason);
   }
 
   #reason(error: Error | null): Reason {
@@ -206,9 +219,10 @@ export class StreamTransport implements Transport {
   // ---- TLS
 
   startTls(options: StartTlsOptions): void {
+    checkOptions(options ?? null);
     if (this.#isDone || this.#stream.closed) return;
-    if (this.#handshake !== null)
-      throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'a handshake is under way already');
+    if (this.#handshake !== null || this.#stream.encrypted)
+      throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the connection is encrypted, or about to be');
     const plain = this.#stream;
     plain.onData(null);
     plain.onEnd(null);
@@ -217,15 +231,17 @@ export class StreamTransport implements Transport {
     this.#handshake = [];
     if (this.#producer !== null && !this.#producerWaits) {
       this.#producerWaits = true;
-      if (this.#streaming) this.#producer.pauseProducing();
+      if (this.#streaming) this.#call(() => this.#producer?.pauseProducing());
     }
     plain.startTls(options).then(
-      (secured) => this.#secured(secured),
+      (secured) => this.#secured(plain, secured),
       (error: Error) => this.#notSecured(plain, error),
     );
   }
 
-  #secured(stream: IOStream): void {
+  #secured(plain: IOStream, stream: IOStream): void {
+    // Aborted when the handshake was done already.
+    if (plain.closed) stream.abort(plain.error ?? undefined);
     const written = this.#handshake ?? [];
     this.#handshake = null;
     this.#stream = stream;
@@ -248,7 +264,9 @@ export class StreamTransport implements Transport {
   // ---- the connection
 
   getHost(): Address {
-    return this.#stream.local;
+    // Nobody knows it any more when the descriptor is gone.
+    this.#host ??= this.#stream.local;
+    return this.#host;
   }
 
   getPeer(): Address {

@@ -50,7 +50,7 @@ export interface Transport extends Producer, Consumer {
    * to be taken for what came encrypted.
    */
   startTls(options: StartTlsOptions): void;
-  /** Our end. */
+  /** Our end. Once the connection is over it throws `ERR_IOLOOP_STREAM_CLOSED`, unless it was asked before. */
   getHost(): Address;
   /** The peer. */
   getPeer(): Address;
