@@ -147,6 +147,13 @@ function longestZeros(groups: readonly number[]): { start: number; length: numbe
   return longest;
 }
 
+/** The address of 4 bytes of IPv4 or 16 of IPv6, in network order. */
+export function toInetAddress(bytes: Uint8Array, port: number): InetAddress {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (bytes.length === 4) return new Inet(toDotted(view.getInt32(0)), port);
+  return new Inet(toIPv6(view.getInt32(0), view.getInt32(4), view.getInt32(8), view.getInt32(12), 0), port);
+}
+
 /** The address of a path, of an abstract name after a NUL, or of nobody: ''. */
 export function toUnixAddress(path: string): UnixAddress {
   return new Unix(path);

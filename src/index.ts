@@ -85,6 +85,7 @@ export { PeriodicCallback } from './periodic-callback.ts';
 export * from './protocol/index.ts';
 export type { Bytes } from './stream/base-stream.ts';
 export { type StreamDuplex, toDuplex } from './stream/duplex.ts';
+export { encodeProxyHeader, type ProxyHeaderOptions } from './stream/encode-proxy-header.ts';
 export {
   type ConnectOptions,
   type ConnectTarget,
@@ -93,6 +94,14 @@ export {
   StreamClosedError,
 } from './stream/io-stream.ts';
 export { PipeIOStream } from './stream/pipe-stream.ts';
+export {
+  type ProxyDetails,
+  type ProxyHeader,
+  ProxyHeaderError,
+  type ProxySsl,
+  type ProxyTlv,
+} from './stream/proxy-header.ts';
+export { ProxyHeaderParser } from './stream/proxy-header-parser.ts';
 export type { Chunk } from './stream/read-buffer.ts';
 export type { SocketOptions } from './stream/socket-option-table.ts';
 export type { StreamOptions } from './stream/stream-options.ts';

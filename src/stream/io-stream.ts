@@ -15,6 +15,7 @@ import type { Bytes } from './base-stream.ts';
 import { type DialTarget, dial } from './dial.ts';
 import { toDuplex } from './duplex.ts';
 import { type OutgoingFile, sendThroughMemory } from './outgoing-file.ts';
+import type { ProxyHeader } from './proxy-header.ts';
 import type { Chunk } from './read-buffer.ts';
 import { ReceivedFds } from './received-fds.ts';
 import type { SocketOptions } from './socket-option-table.ts';
@@ -207,7 +208,7 @@ class SecureIOStream extends IOStream implements StreamOwner<IOStream> {
   #interest = 0;
 
   constructor(plain: IOStream, session: TlsSession) {
-    super(plain.fd, plain.settings, plain.remote, 0);
+    super(plain.fd, plain.settings, plain.peer, 0);
     this.#plain = plain;
     this.#session = session;
     session.onReady = (events) => this.#ready(events);
@@ -216,6 +217,10 @@ class SecureIOStream extends IOStream implements StreamOwner<IOStream> {
 
   override get encrypted(): boolean {
     return true;
+  }
+
+  override get proxyHeader(): ProxyHeader | null {
+    return this.#plain.proxyHeader;
   }
 
   override get alpnProtocol(): string | null {

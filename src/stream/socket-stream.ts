@@ -23,6 +23,7 @@ import type { TcpInfo } from '../tcp-info.ts';
 import { BaseIOStream, type Bytes, checkViews } from './base-stream.ts';
 import { OutgoingFds } from './outgoing-fds.ts';
 import { type OutgoingFile, sendThroughMemory } from './outgoing-file.ts';
+import type { ProxyHeader } from './proxy-header.ts';
 import type { SocketOptions } from './socket-option-table.ts';
 import { getOption, getOptionText, setKeepAlive, setOption } from './socket-options.ts';
 import type { StreamSettings } from './stream-options.ts';
@@ -33,11 +34,12 @@ const EINVAL = -constants.errno.EINVAL;
 
 /** A stream over a socket: how bytes and descriptors pass the kernel, and what that tells of it and lets be set. */
 export abstract class SocketStream<Self> extends BaseIOStream<Self> {
-  #remote: Address | null;
+  #peer: Address | null;
+  #proxyHeader: ProxyHeader | null = null;
 
-  protected constructor(fd: number, settings: StreamSettings, remote: Address | null, interest: number) {
+  protected constructor(fd: number, settings: StreamSettings, peer: Address | null, interest: number) {
     super(fd, settings, interest);
-    this.#remote = remote;
+    this.#peer = peer;
   }
 
   // ---- descriptors
@@ -93,7 +95,7 @@ export abstract class SocketStream<Self> extends BaseIOStream<Self> {
    * @throws `ERR_IOLOOP_INVALID_STATE`: no Unix socket.
    */
   peerCredentials(): PeerCredentials {
-    if (this.remote.family !== 'Unix')
+    if (this.peer.family !== 'Unix')
       throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the peers of Unix sockets alone are known');
     return explain({ detail: `fd ${this.fd}` }, () => addon().peerCredentials(this.openFd));
   }
@@ -142,15 +144,32 @@ export abstract class SocketStream<Self> extends BaseIOStream<Self> {
     return explain({ detail: `fd ${this.fd}` }, () => addon().tcpInfo(this.openFd));
   }
 
-  /** Where the socket is bound. */
+  /** Where the socket is bound; behind a proxy, where the client has connected to. */
   get local(): Address {
+    const { destination = null } = this.proxyHeader ?? {};
+    if (destination !== null) return destination;
     return toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().socketAddress(this.openFd)));
   }
 
-  /** Whom it is, or was, connected to. */
+  /** Whom it is, or was, connected to; behind a proxy, the client of that. */
   get remote(): Address {
-    this.#remote ??= toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().peerAddress(this.openFd)));
-    return this.#remote;
+    return this.proxyHeader?.source ?? this.peer;
+  }
+
+  /** What the proxy said that the stream came through: `proxyProtocol` of servers. null: none did. */
+  get proxyHeader(): ProxyHeader | null {
+    return this.#proxyHeader;
+  }
+
+  /** @internal It came through a proxy, which says so. */
+  cameThrough(header: ProxyHeader): void {
+    this.#proxyHeader = header;
+  }
+
+  /** @internal Who has the other end of the socket, proxy or not. */
+  get peer(): Address {
+    this.#peer ??= toAddress(explain({ detail: `fd ${this.fd}` }, () => addon().peerAddress(this.openFd)));
+    return this.#peer;
   }
 
   private get openFd(): number {
@@ -162,7 +181,7 @@ export abstract class SocketStream<Self> extends BaseIOStream<Self> {
 
   /** Whether descriptors can go over it. */
   protected get passesFds(): boolean {
-    return this.remote.family === 'Unix';
+    return this.peer.family === 'Unix';
   }
   protected override readFromFd(target: Uint8Array, start: number): number {
     return recv(this.fd, target, start, target.length - start);
