@@ -114,7 +114,12 @@ export class DatagramSocket extends MulticastSocket<DatagramBatch, Datagram> {
     if (host === undefined) throw invalidArgument('host', 'a host name or an IP literal', host);
     checkHost(host);
     this.checkOpen();
-    const address = await this.#resolve(host);
+    this.connectTo(await this.#resolve(host), port);
+  }
+
+  /** @internal {@link connect}, at once: `literal` is an IP literal. */
+  connectTo(literal: string, port: number): void {
+    const address = this.family === 6 ? toMapped(literal) : literal;
     if (this.#isConnected) this.checkAllSent();
     explain({ address, port }, () => addon().connectDatagram(this.openFd, undefined, address, port));
     this.#isConnected = true;
@@ -262,14 +267,12 @@ export class DatagramSocket extends MulticastSocket<DatagramBatch, Datagram> {
   }
 
   async #resolve(host: string): Promise<string> {
-    const isMapped = this.family === 6 && isIpLiteral(host) && !host.includes(':');
-    if (isMapped) return `::ffff:${host}`;
-    if (isIpLiteral(host)) return host;
+    if (isIpLiteral(host)) return this.family === 6 ? toMapped(host) : host;
     const [address = ''] = await resolve(host, {
       family: this.family === 4 ? 4 : this.ipv6Only ? 6 : 0,
       hints: 0,
     });
-    return this.family === 6 && !address.includes(':') ? `::ffff:${address}` : address;
+    return this.family === 6 ? toMapped(address) : address;
   }
 
   /** A socket of all addresses answers from the one that was asked. */
@@ -286,6 +289,11 @@ export class DatagramSocket extends MulticastSocket<DatagramBatch, Datagram> {
 
 /** What {@link DatagramSocket.sendMany} sends back. */
 type BatchLike = Pick<DatagramBatch, keyof DatagramBatch>;
+
+/** An IP literal as IPv6 has it. */
+function toMapped(literal: string): string {
+  return literal.includes(':') ? literal : `::ffff:${literal}`;
+}
 
 /** Where row `row` goes, for people. */
 function endpointAt(rows: DatagramRows, row: number): string {

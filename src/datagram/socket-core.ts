@@ -17,6 +17,8 @@ const NOTHING_IS_THERE: ReadonlySet<string> = new Set(['EBADF', 'ENOTSOCK']);
 
 /** Who looks after a socket: the server that made it. */
 export interface SocketOwner<Socket> {
+  /** An error that nobody waits for; true: that was all, and `onError` is not told. */
+  socketErred?(socket: Socket, error: SystemError): boolean;
   /** What the socket's listener threw. */
   socketFailed(socket: Socket, error: unknown): void;
   /** Its reader waits for a message, or all has left that it was to send. */
@@ -169,8 +171,9 @@ export abstract class SocketCore {
   protected readonly report = (error: Error): void => {
     queueMicrotask(() => {
       const { onError = this.#print, loop } = this.settings;
+      const told = error instanceof SystemError ? error : asSystemError(error);
       try {
-        onError(error instanceof SystemError ? error : asSystemError(error));
+        if (this.owner?.socketErred?.(this, told) !== true) onError(told);
       } catch (thrown) {
         loop.scheduler.caught(thrown);
       }

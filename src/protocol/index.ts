@@ -5,6 +5,26 @@
  */
 export { ClientFactory, type Connector } from './client-factory.ts';
 export { type ConnectTcpOptions, connectTcp, connectTls, connectUnix } from './connect.ts';
+export { AbstractDatagramProtocol, DatagramProtocol, UnixDatagramProtocol } from './datagram-protocol.ts';
+export type {
+  DatagramTransport,
+  UdpTarget,
+  UdpTransport,
+  UnixDatagramTransport,
+  UnixTarget,
+} from './datagram-transport.ts';
+export {
+  addReader,
+  addWriter,
+  type FileDescriptor,
+  getReaders,
+  getWriters,
+  type ReadDescriptor,
+  removeAll,
+  removeReader,
+  removeWriter,
+  type WriteDescriptor,
+} from './descriptors.ts';
 export {
   type ListenTcpOptions,
   type ListenUnixOptions,
@@ -12,6 +32,13 @@ export {
   listenTls,
   listenUnix,
 } from './listen.ts';
+export { type ListenUdpOptions, listenUdp } from './listen-udp.ts';
+export {
+  type ConnectUnixDatagramOptions,
+  connectUnixDatagram,
+  type ListenUnixDatagramOptions,
+  listenUnixDatagram,
+} from './listen-unix-datagram.ts';
 export type { ListeningPort } from './listening-port.ts';
 export { Factory, Protocol } from './protocol.ts';
 export { ConnectionAborted, ConnectionDone, ConnectionLost, type Reason } from './reasons.ts';
