@@ -104,6 +104,7 @@ export {
 export { ProxyHeaderParser } from './stream/proxy-header-parser.ts';
 export type { Chunk } from './stream/read-buffer.ts';
 export type { SocketOptions } from './stream/socket-option-table.ts';
+export { type StandardIOOptions, StandardIOStream } from './stream/standard-io-stream.ts';
 export type { StreamOptions } from './stream/stream-options.ts';
 export type { TcpInfo } from './tcp-info.ts';
 export type { TimerHandle } from './timer.ts';

@@ -41,6 +41,11 @@ export class FactoryPort implements ListeningPort {
     return new FactoryPort(factory, server, host);
   }
 
+  /** Serves a stream that nobody had to accept; see {@link StreamServer.adopt}. */
+  adopt(stream: IOStream): void {
+    this.#server.adopt(stream);
+  }
+
   getHost(): Address {
     return this.#host;
   }
