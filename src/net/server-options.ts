@@ -28,8 +28,23 @@ export interface ServerOptions
     ConnectionServerOptions<IOStream, 'memory' | 'handshake'> {
   /** TLS from the first byte; the handler is called after the handshake. */
   tls?: TlsOptions | undefined;
-  /** How long a handshake may take; 10,000. */
+  /** How long a handshake may take, and a PROXY header; 10,000. */
   handshakeTimeoutMs?: number | undefined;
+  /**
+   * Whether proxies are in front that send a PROXY header, of version 1 or 2, ahead of everything, TLS too.
+   *
+   * Those of `trustedProxies` have to: who sends none in time is dropped ('handshake'). The stream's `remote`
+   * and `local` are then the client's, as is the address for `verifyRequest` and the handler, and
+   * `proxyHeader` has all that was said. Others are served as themselves: a header of theirs is data.
+   */
+  proxyProtocol?: boolean | undefined;
+  /**
+   * The peers to believe: IP addresses, networks (`'10.0.0.0/8'`), `'loopback'`, `'unix'`; by default the
+   * latter two. Those who reach the server past the proxy must not be among them: they could be anybody.
+   */
+  trustedProxies?: readonly string[] | undefined;
+  /** What a PROXY header of version 2 may have in bytes; 4,096. */
+  maxProxyHeaderSize?: number | undefined;
 }
 
 /** {@link ConnectionServerOptions} checked and completed. */
