@@ -50,3 +50,8 @@ export function startPeer(
 export function startPython(defer: TestContext['defer'], source: string, ...args: string[]): Peer {
   return startPeer(defer, ['python3', '-u', '-c', source, ...args]);
 }
+
+/** Starts `source` in the Python 3 whose modules are Debian's packages: Twisted is one of them. */
+export function startDebianPython(defer: TestContext['defer'], source: string, ...args: string[]): Peer {
+  return startPeer(defer, ['/usr/bin/python3', '-u', '-c', source, ...args]);
+}
