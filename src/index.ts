@@ -24,6 +24,7 @@ export {
   type UnixDatagramOptions,
   UnixDatagramSocket,
 } from './datagram/unix-datagram-socket.ts';
+export { type ClockOptions, type DelayOptions, delay, timeout } from './delay.ts';
 export {
   type ClientConnectionMessage,
   type ClientFailureMessage,

@@ -3,8 +3,8 @@ import { AbortError, SystemError } from '../errors.ts';
 import type { IOLoop, WaitOptions } from '../ioloop.ts';
 import { addon, closeStream } from '../native.ts';
 import { explain } from '../native-error.ts';
-import { waitFor } from '../stream/wait.ts';
 import type { TimerHandle } from '../timer.ts';
+import { waitFor } from '../wait.ts';
 import { openSocket } from './open-socket.ts';
 
 const TIMEOUT_MS = 30_000;

@@ -11,7 +11,7 @@ import type { PeerCredentials } from '../peer-credentials.ts';
 import { LoopStreams } from '../stream/loop-streams.ts';
 import type { Chunk } from '../stream/read-buffer.ts';
 import { checkSocketPath } from '../stream/socket-file.ts';
-import { checkWait, waitFor } from '../stream/wait.ts';
+import { checkWait, waitFor } from '../wait.ts';
 import { connectSeqpacket } from './connect-seqpacket.ts';
 import { type MessageOptions, type MessageSettings, messageSettings } from './message-options.ts';
 import { MessageSocket } from './message-socket.ts';

@@ -5,7 +5,7 @@ import type { IOLoop } from '../ioloop.ts';
 import { checkTarget } from '../stream/dial.ts';
 import { type ConnectOptions, type ConnectTarget, IOStream } from '../stream/io-stream.ts';
 import { streamSettings } from '../stream/stream-options.ts';
-import { checkWait } from '../stream/wait.ts';
+import { checkWait } from '../wait.ts';
 import { ClientFactory, type Connector } from './client-factory.ts';
 import { Protocol } from './protocol.ts';
 import type { Reason } from './reasons.ts';

@@ -6,6 +6,7 @@ import { AbortError, IOLoopError, LimitError } from '../errors.ts';
 import { Interest } from '../interest.ts';
 import type { WaitOptions } from '../ioloop.ts';
 import { EAGAIN } from '../raw.ts';
+import { checkWait, waitFor } from '../wait.ts';
 import { memoryBudget } from './memory-budget.ts';
 import type { OutgoingFds } from './outgoing-fds.ts';
 import { type OutgoingFile, openFile } from './outgoing-file.ts';
@@ -13,7 +14,7 @@ import type { Chunk } from './read-buffer.ts';
 import { ReadingStream } from './reading-stream.ts';
 import type { StreamSettings } from './stream-options.ts';
 import { BLOCKED, CLOSED, CLOSING, ENDING, SHUT, UNREFERENCED } from './stream-state.ts';
-import { checkWait, SETTLED, waitFor } from './wait.ts';
+import { SETTLED } from './wait.ts';
 import { BORROWED_FROM, type Outgoing, type WriteQueue } from './write-queue.ts';
 
 /** What can be written; strings are UTF-8. */

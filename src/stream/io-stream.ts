@@ -11,6 +11,7 @@ import { addon, closeStream } from '../native.ts';
 import { explain } from '../native-error.ts';
 import type { OwnedFd } from '../owned-fd.ts';
 import { EAGAIN } from '../raw.ts';
+import { checkWait, waitFor } from '../wait.ts';
 import type { Bytes } from './base-stream.ts';
 import { type DialTarget, dial } from './dial.ts';
 import { toDuplex } from './duplex.ts';
@@ -24,7 +25,6 @@ import { SocketStream } from './socket-stream.ts';
 import type { StreamOwner } from './stream-core.ts';
 import { type StreamOptions, type StreamSettings, streamSettings } from './stream-options.ts';
 import { createServerContext, TlsServerContext, TlsSession } from './tls-session.ts';
-import { checkWait, waitFor } from './wait.ts';
 
 /** A stream is closed, and what was asked of it cannot be. `cause` says what ended it, none after a clean end. */
 export class StreamClosedError extends IOLoopError {

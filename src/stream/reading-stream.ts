@@ -5,6 +5,7 @@ import { AbortError, IOLoopError, LimitError, TimeoutError } from '../errors.ts'
 import { Interest } from '../interest.ts';
 import type { WaitOptions } from '../ioloop.ts';
 import { EAGAIN } from '../raw.ts';
+import { checkWait } from '../wait.ts';
 import { Delimiter } from './delimiter.ts';
 import { memoryBudget } from './memory-budget.ts';
 import {
@@ -44,7 +45,7 @@ import {
 } from './stream-state.ts';
 import { earlier, NEVER } from './timeout-wheel.ts';
 import type { ViewSlab } from './view-slab.ts';
-import { checkWait, SETTLED } from './wait.ts';
+import { SETTLED } from './wait.ts';
 
 /** A receive of fewer bytes is a small one. */
 const SMALL = 4 * 1024;
