@@ -56,6 +56,13 @@ export const awaitEcho: IoloopServer = {
   args: ['await'],
 };
 
+/** Echo by Protocol: `dataReceived` and `transport.write`. */
+export const protocolEcho: IoloopServer = {
+  name: 'ioloop-protocol',
+  file: 'servers/protocol-echo.ts',
+  args: [],
+};
+
 /** Lines by IOStream: `await readUntil`, of at most `maxBytes` where that is given. */
 export function awaitLines(maxBytes?: number): IoloopServer {
   const args = maxBytes === undefined ? [] : [String(maxBytes)];

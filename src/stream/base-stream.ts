@@ -13,7 +13,7 @@ import { type OutgoingFile, openFile } from './outgoing-file.ts';
 import type { Chunk } from './read-buffer.ts';
 import { ReadingStream } from './reading-stream.ts';
 import type { StreamSettings } from './stream-options.ts';
-import { BLOCKED, CLOSED, CLOSING, ENDING, SHUT, UNREFERENCED } from './stream-state.ts';
+import { BLOCKED, CLOSED, CLOSING, CORKED, ENDING, SHUT, UNREFERENCED } from './stream-state.ts';
 import { SETTLED } from './wait.ts';
 import { BORROWED_FROM, type Outgoing, type WriteQueue } from './write-queue.ts';
 
@@ -74,8 +74,11 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
     }
     settings.streams.bytesQueued += output.bytes - before;
     if ((this.state & BLOCKED) === 0) {
-      if (borrowed === null && output.bytes <= SEND_AT_ONCE) this.unsettle();
-      else if (!this.transmit()) return quiet(this.refusal());
+      if (borrowed === null && output.bytes <= SEND_AT_ONCE) {
+        if ((this.state & CORKED) === 0) this.unsettle();
+      } else if (!this.transmit()) {
+        return quiet(this.refusal());
+      }
     }
     // What waits may have overdrawn the budget, and nothing else would have that looked at.
     if ((this.state & BLOCKED) !== 0 && memoryBudget.isHigh) this.unsettle();

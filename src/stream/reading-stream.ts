@@ -24,9 +24,12 @@ import { type Chunk, EMPTY_CHUNK, ReadBuffer } from './read-buffer.ts';
 import type { ReceivePool } from './receive-pool.ts';
 import { StreamCore } from './stream-core.ts';
 import {
+  BLOCKED,
   BULKY,
   CLOSE_DUE,
   CLOSED,
+  CLOSING,
+  CORKED,
   DEAF,
   DONE,
   END_TOLD,
@@ -519,7 +522,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     const count = this.readFromFd(memory, 0);
     if (count <= 0) return this.receivedNothing(count);
     this.#bytesRead += count;
-    this.emit(slab.view(count));
+    this.deliver(slab.view(count));
     this.begun(count);
     return count === memory.length || this.readsInPieces;
   }
@@ -556,7 +559,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     }
     const chunk = pool.take(count);
     if (this.#listener !== null && (this.state & NOT_DELIVERING) === 0) {
-      this.emit(chunk);
+      this.deliver(chunk);
     } else {
       this.#input ??= this.settings.streams.takeInput();
       this.#input.adopt(chunk, count);
@@ -574,7 +577,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
       return;
     }
     if (this.#listener !== null && this.bytesBuffered === 0 && (this.state & NOT_DELIVERING) === 0) {
-      this.emit(
+      this.deliver(
         count >= KEEPS_SLAB ? this.settings.streams.takeSlab().subarray(0, count) : copyOf(slab, count),
       );
     } else {
@@ -667,6 +670,18 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
   private serveLater(): void {
     this.state |= TO_SERVE;
     this.unsettle();
+  }
+
+  /** Gives the listener what has just come, and sends what it answers. */
+  private deliver(chunk: Chunk): void {
+    this.state |= CORKED;
+    this.emit(chunk);
+    this.state &= ~CORKED;
+    if (!this.isSending || (this.state & (BLOCKED | CLOSING | CLOSED)) !== 0) return;
+    // At once, not when the turn ends: what the kernel has just freed is what it needs to send. A listener
+    // that is at work may have more to say.
+    if ((this.state & LISTENER_BUSY) === 0) this.transmit();
+    else this.unsettle();
   }
 
   private emit(chunk: Chunk): void {

@@ -49,6 +49,8 @@ export const BULKY: number = 4194304;
 export const UNWATCHABLE: number = 8388608;
 /** The listener is given views, which are valid during the call. */
 export const VIEWS: number = 16777216;
+/** Its listener is given what has come: what it writes is sent when it returns. */
+export const CORKED: number = 67108864;
 /** abort() ended it, or what amounts to that. */
 export const RESET: number = 33554432;
 /** Others may hold the same open file: what watches it does not go with its descriptor. */
