@@ -25,6 +25,15 @@ export {
   removeWriter,
   type WriteDescriptor,
 } from './descriptors.ts';
+export { FileSender, type FileSource } from './file-sender.ts';
+export { BoundedFramer, type BoundedFramerOptions } from './framing/bounded-framer.ts';
+export { FixedLengthFramer } from './framing/fixed-length-framer.ts';
+export { Framer, type FramerOptions } from './framing/framer.ts';
+export { frames } from './framing/frames.ts';
+export { LineFramer, type LineFramerOptions } from './framing/line-framer.ts';
+export { encodeNetstring, NetstringFramer, NetstringParseError } from './framing/netstring-framer.ts';
+export { encodePrefixed, PrefixFramer, type PrefixSize } from './framing/prefix-framer.ts';
+export { type FramingState, StateFramer } from './framing/state-framer.ts';
 export {
   type ListenTcpOptions,
   type ListenUnixOptions,
@@ -42,5 +51,16 @@ export {
 export type { ListeningPort } from './listening-port.ts';
 export { Factory, Protocol } from './protocol.ts';
 export { ConnectionAborted, ConnectionDone, ConnectionLost, type Reason } from './reasons.ts';
+export { FixedLengthReceiver } from './receivers/fixed-length-receiver.ts';
+export { FramedProtocol } from './receivers/framed-protocol.ts';
+export {
+  Int8StringReceiver,
+  Int16StringReceiver,
+  Int32StringReceiver,
+  IntStringReceiver,
+} from './receivers/int-string-receivers.ts';
+export { LineOnlyReceiver, LineReceiver } from './receivers/line-receiver.ts';
+export { NetstringReceiver } from './receivers/netstring-receiver.ts';
+export { StatefulProtocol } from './receivers/stateful-protocol.ts';
 export { ReconnectingClientFactory } from './reconnecting-client-factory.ts';
 export type { Consumer, Producer, Transport } from './transport.ts';

@@ -157,7 +157,7 @@ export class StreamTransport implements Transport {
   // ---- ending
 
   get disconnecting(): boolean {
-    return this.#disconnecting && !this.#lost;
+    return this.#disconnecting || this.#lost || this.#stream.closed;
   }
 
   loseConnection(): void {

@@ -58,6 +58,6 @@ export interface Transport extends Producer, Consumer {
   setTcpNoDelay(on: boolean): void;
   /** Whether the kernel probes a silent peer (SO_KEEPALIVE), after its own two hours (tcp(7)). */
   setTcpKeepAlive(on: boolean): void;
-  /** Whether {@link loseConnection} was called and the connection is not over yet. */
+  /** Whether the connection is ending or over: by {@link loseConnection}, {@link abortConnection}, or lost. */
   readonly disconnecting: boolean;
 }

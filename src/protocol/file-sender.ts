@@ -1,0 +1,130 @@
+import { Buffer } from 'node:buffer';
+import { read } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { checkFd, checkFunction, invalidArgument } from '../arguments.ts';
+import { type Deferred, deferred } from '../deferred.ts';
+import { IOLoopError } from '../errors.ts';
+import type { Consumer, Producer } from './transport.ts';
+
+/** What a {@link FileSender} reads: a path, which it opens and closes, or what is open, and stays so. */
+export type FileSource = string | number | FileHandle;
+
+/** Bytes that are read at once. */
+const PIECE = 64 * 1024;
+const readFd = promisify(read);
+
+interface Transfer {
+  readonly source: FileSource;
+  readonly consumer: Consumer;
+  readonly transform: ((piece: Buffer) => Uint8Array) | undefined;
+  readonly sent: Deferred<number>;
+  /** What it has opened. */
+  opened: FileHandle | null;
+  count: number;
+}
+
+/**
+ * Sends files to a consumer, a piece each time that the one before has left: no more than that is in memory.
+ *
+ * Where nothing is transformed, {@link IOStream.sendFile} does not even take it into memory.
+ */
+export class FileSender implements Producer {
+  #transfer: Transfer | null = null;
+
+  /**
+   * Sends all of a file, behind what `consumer` took before, as its pull producer.
+   *
+   * @param source What is open is read from where it stands to its end.
+   * @param transform What to send in place of each piece: its bytes, or others, or none.
+   * @returns How many bytes were written, when the last were. Rejects with what node:fs says or `transform`
+   *   throws; `ERR_IOLOOP_STREAM_CLOSED` when the consumer takes no more, which nobody has to handle.
+   * @throws `ERR_IOLOOP_INVALID_STATE` while it sends another, or `consumer` has a producer.
+   */
+  beginFileTransfer(
+    source: FileSource,
+    consumer: Consumer,
+    transform?: (piece: Buffer) => Uint8Array,
+  ): Promise<number> {
+    if (typeof source === 'number') checkFd(source, 'source');
+    else if (typeof source !== 'string' && typeof source?.read !== 'function')
+      throw invalidArgument('source', 'a path, a descriptor or a FileHandle', source);
+    if (transform !== undefined) checkFunction(transform, 'transform');
+    if (this.#transfer !== null)
+      throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the sender sends another file');
+    const transfer: Transfer = { source, consumer, transform, sent: deferred(), opened: null, count: 0 };
+    this.#transfer = transfer;
+    try {
+      consumer.registerProducer(this, false);
+    } catch (error) {
+      this.#transfer = null;
+      throw error;
+    }
+    return transfer.sent.promise;
+  }
+
+  /** Sends the next piece. Called by the consumer. */
+  resumeProducing(): void {
+    const transfer = this.#transfer;
+    if (transfer !== null) void this.#sendPiece(transfer);
+  }
+
+  /** Does nothing: it sends what it is asked for. */
+  pauseProducing(): void {}
+
+  /** Ends the transfer. Called by the consumer. */
+  stopProducing(): void {
+    const transfer = this.#transfer;
+    if (transfer === null) return;
+    // The connection tells its end by itself.
+    transfer.sent.promise.catch(() => {});
+    void this.#end(transfer, new IOLoopError('ERR_IOLOOP_STREAM_CLOSED', 'the consumer takes no more'));
+  }
+
+  async #sendPiece(transfer: Transfer): Promise<void> {
+    const { consumer, transform } = transfer;
+    try {
+      for (;;) {
+        const piece = await readPiece(transfer);
+        if (this.#transfer !== transfer) return;
+        if (piece.length === 0) break;
+        const sent = transform === undefined ? piece : transform(piece);
+        transfer.count += sent.length;
+        if (sent.length > 0) return consumer.write(sent);
+      }
+      await this.#end(transfer, null);
+    } catch (error) {
+      await this.#end(transfer, error);
+    }
+  }
+
+  /** Over: with an error, or everything was written. */
+  async #end(transfer: Transfer, error: unknown): Promise<void> {
+    const { consumer, sent, opened, count } = transfer;
+    if (this.#transfer !== transfer) return;
+    this.#transfer = null;
+    consumer.unregisterProducer();
+    transfer.opened = null;
+    await opened?.close();
+    if (error === null) sent.resolve(count);
+    else sent.reject(error);
+  }
+}
+
+/** The next piece; empty: that was the last. */
+async function readPiece(transfer: Transfer): Promise<Buffer> {
+  const { source } = transfer;
+  const piece = Buffer.allocUnsafeSlow(PIECE);
+  if (typeof source === 'number') {
+    const { bytesRead } = await readFd(source, piece, 0, PIECE, null);
+    return piece.subarray(0, bytesRead);
+  }
+  const handle = typeof source === 'string' ? await openOnce(transfer, source) : source;
+  const { bytesRead } = await handle.read(piece, 0, PIECE, null);
+  return piece.subarray(0, bytesRead);
+}
+
+async function openOnce(transfer: Transfer, path: string): Promise<FileHandle> {
+  transfer.opened ??= await open(path);
+  return transfer.opened;
+}

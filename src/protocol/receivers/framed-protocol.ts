@@ -1,0 +1,79 @@
+import type { Buffer } from 'node:buffer';
+import { IOLoopError } from '../../errors.ts';
+import type { StartTlsOptions } from '../../stream/io-stream.ts';
+import type { Framer } from '../framing/framer.ts';
+import { Protocol } from '../protocol.ts';
+import type { Producer } from '../transport.ts';
+
+/**
+ * A protocol whose bytes a framer cuts: what all receivers have in common.
+ *
+ * Frames are views, valid during the call that they are given to. What that call does to the connection
+ * holds for the frames behind it, also where they came in the same segment: after `pauseProducing()` they
+ * wait, and after the end of the connection, by whomever, they are dropped.
+ */
+export abstract class FramedProtocol<F extends Framer> extends Protocol implements Producer {
+  /** Cuts what comes. */
+  protected readonly framer: F;
+
+  protected constructor(framer: F) {
+    super();
+    this.framer = framer;
+    framer.onError = (error) => this.framingFailed(error);
+    framer.goesOn = () => {
+      this.adjust();
+      return !this.transport.disconnecting;
+    };
+  }
+
+  override dataReceived(data: Buffer): void {
+    this.adjust();
+    this.framer.push(data);
+  }
+
+  /** Gives out no frame until {@link resumeProducing}, and has the transport receive no more. */
+  pauseProducing(): void {
+    this.framer.pause();
+    this.transport.pauseProducing();
+  }
+
+  /** Ends {@link pauseProducing}: frames that are complete come before it returns. */
+  resumeProducing(): void {
+    if (this.transport.disconnecting) this.framer.clear();
+    else this.transport.resumeProducing();
+    this.framer.resume();
+  }
+
+  /** Gives out no frame any more, and loses the connection. */
+  stopProducing(): void {
+    this.framer.pause();
+    this.framer.clear();
+    this.transport.stopProducing();
+  }
+
+  /**
+   * Secures the connection, as the transport's does, which must not be used in its place: that does not know
+   * what was received and not given out yet.
+   *
+   * @throws `ERR_IOLOOP_INVALID_STATE` when there is such: it came as plaintext, and might have been put
+   *   there to be taken for what came encrypted (STARTTLS injection, CVE-2011-0411). Thrown by a frame's
+   *   method, it ends the connection.
+   */
+  startTls(options: StartTlsOptions): void {
+    const { bytesBuffered } = this.framer;
+    if (bytesBuffered > 0)
+      throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', `${bytesBuffered} bytes of plaintext are unread`);
+    this.transport.startTls(options);
+  }
+
+  /**
+   * What came cannot be cut, and nothing that comes will be. By default the connection is lost: what was
+   * written is sent, and what the peer sends on costs no memory, and no more of time than any close does.
+   */
+  protected framingFailed(_error: Error): void {
+    this.transport.loseConnection();
+  }
+
+  /** Tells the framer what a subclass has changed; called before each frame. */
+  protected adjust(): void {}
+}
