@@ -12,7 +12,7 @@ import type { DatagramTransport } from './datagram-transport.ts';
 
 /** What a datagram port tells its protocol. */
 interface PortProtocol<Source> {
-  doStop(): void;
+  doStop(): void | Promise<void>;
   datagramReceived(data: Buffer, address: Source, truncated: boolean): void;
   connectionRefused(): void;
 }
@@ -125,15 +125,15 @@ export abstract class DatagramPort<
    *
    * @throws what `makeConnection` throws, {@link SystemError} of addHandler(): then the socket is closed.
    */
-  protected start(makeConnection: () => void): void {
+  protected async start(makeConnection: () => void | Promise<void>): Promise<void> {
     const { socket } = this;
     socket.loop.attach(this);
     socket.owner = this;
     try {
       socket.onMessages((batch) => this.#receive(batch));
-      makeConnection();
+      await makeConnection();
     } catch (error) {
-      void this.stopListening();
+      await this.stopListening();
       throw error;
     }
   }

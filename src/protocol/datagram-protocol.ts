@@ -23,26 +23,31 @@ export abstract class AbstractDatagramProtocol<Transport, Source extends Address
   }
 
   /**
-   * Gives it its socket, and calls {@link startProtocol}: again, when that of before has stopped.
+   * Gives it its socket, and calls {@link startProtocol}: again, when that of before has stopped. Returns what
+   * that does, which may be overridden by an async one.
    *
    * @throws `ERR_IOLOOP_INVALID_STATE`: it has one.
    */
-  makeConnection(transport: Transport): void {
+  makeConnection(transport: Transport): void | Promise<void> {
     if (this.#isStarted)
       throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the protocol has a transport already');
     this.#transport = transport;
-    this.startProtocol();
+    const starting = this.startProtocol();
     this.#isStarted = true;
+    return starting;
   }
 
   /** Its socket is closed: calls {@link stopProtocol}, if it was started. Called by the transport. */
-  doStop(): void {
+  doStop(): void | Promise<void> {
     if (!this.#isStarted) return;
     this.#isStarted = false;
-    this.stopProtocol();
+    return this.stopProtocol();
   }
 
-  /** There is a socket, which is bound: the first call. What it throws is the rejection of who listens. */
+  /**
+   * There is a socket, which is bound: the first call. What it throws, or rejects with, is the rejection of
+   * who listens; after a throw there is nothing to stop.
+   */
   startProtocol(): void {}
 
   /** The socket is closed: called exactly once, last of all. */

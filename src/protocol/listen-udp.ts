@@ -45,7 +45,7 @@ export async function listenUdp(
     bindUdp(address, onPort, { ...options, ipv6Only: only });
   const [socket] = await bindAddresses({ bind, portOf, release }, port, host, { ipv6Only });
   if (socket === undefined) throw invalidArgument('options.interface', 'an address', host);
-  return UdpPort.start(socket, protocol, onError);
+  return UdpPort.open(socket, protocol, onError);
 }
 
 /** A UDP socket, as the transport of a protocol. */
@@ -55,13 +55,14 @@ class UdpPort
 {
   #peer: InetAddress | null = null;
 
-  static start(
+  /** The transport of `protocol`, which is started. */
+  static async open(
     socket: DatagramSocket,
     protocol: DatagramProtocol,
     onError: ListenUdpOptions['onError'],
-  ): UdpPort {
+  ): Promise<UdpPort> {
     const port = new UdpPort(socket, protocol, onError);
-    port.start(() => protocol.makeConnection(port));
+    await port.start(() => protocol.makeConnection(port));
     return port;
   }
 

@@ -89,7 +89,7 @@ class UnixDatagramPort
       const peer = await setUp(socket);
       const port = new UnixDatagramPort(socket, protocol, onError);
       port.#peer = peer;
-      port.start(() => protocol.makeConnection(port));
+      await port.start(() => protocol.makeConnection(port));
       return port;
     } catch (error) {
       void socket.close();

@@ -171,6 +171,19 @@ for (const backend of IOLoop.backends) {
       await next.transport.stopListening();
       assert.equal(protocol.events.all, ['start']);
     });
+
+    test('whose start rejects is stopped', async (context) => {
+      class Failing extends NotingProtocol {
+        override async startProtocol(): Promise<void> {
+          super.startProtocol();
+          await Promise.reject(new Error('no start'));
+        }
+      }
+      const protocol = new Failing();
+      const options = { interface: '127.0.0.1', loop: context.loop };
+      assert.match(String(await rejection(listenUdp(0, protocol, options))), 'no start');
+      assert.equal(protocol.events.all, ['start', 'stop']);
+    });
   });
 
   suite(`the end of a datagram protocol on ${backend}`, { backend }, (test) => {
