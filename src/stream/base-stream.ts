@@ -13,7 +13,7 @@ import { type OutgoingFile, openFile } from './outgoing-file.ts';
 import type { Chunk } from './read-buffer.ts';
 import { ReadingStream } from './reading-stream.ts';
 import type { StreamSettings } from './stream-options.ts';
-import { BLOCKED, CLOSED, CLOSING, CORKED, ENDING, SHUT, UNREFERENCED } from './stream-state.ts';
+import { BLOCKED, CLOSED, CLOSING, CORKED, ENDING, PAUSED, SHUT, UNREFERENCED } from './stream-state.ts';
 import { SETTLED } from './wait.ts';
 import { BORROWED_FROM, type Outgoing, type WriteQueue } from './write-queue.ts';
 
@@ -153,6 +153,8 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
 
   /** @internal Whether nothing is under way: all that came was answered, as far as can be seen. */
   override get isIdle(): boolean {
+    // Over, and its reader takes nothing: nobody waits for it.
+    if ((this.state & (CLOSED | PAUSED)) === (CLOSED | PAUSED)) return true;
     return this.bytesBuffered === 0 && this.#output === null && (!this.isHeld || this.isWaiting);
   }
 

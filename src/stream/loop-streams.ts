@@ -59,6 +59,8 @@ export class LoopStreams implements LoopPart, WheelEntry {
   wheelTick: number = NEVER;
   /** Streams that are told by others than the loop, or not at all. */
   readonly unwatched: Set<LiveStream> = new Set();
+  /** Those that are over, and whose reader is told so when it has taken what came before. */
+  readonly untold: Set<LiveStream> = new Set();
   #size = 0;
   #added = 0;
   /** Where small receives go; large ones go to the {@link slab}. */
@@ -114,7 +116,7 @@ export class LoopStreams implements LoopPart, WheelEntry {
 
   /** Those whose owner `isWanted`. */
   ownedBy(isWanted: (owner: object | null) => boolean): LiveStream[] {
-    return this.#live().filter((stream) => isWanted(stream.owner));
+    return [...this.#live(), ...this.untold].filter((stream) => isWanted(stream.owner));
   }
 
   /** Has `stream` settled at the end of this turn; outside of one, when the current callback is done. */
@@ -233,7 +235,7 @@ export class LoopStreams implements LoopPart, WheelEntry {
 
   async close(graceMs: number): Promise<void> {
     this.#endConnecting();
-    for (const stream of this.#live()) if (stream.owner === null) void stream.close();
+    for (const stream of this.ownedBy((owner) => owner === null)) void stream.close();
     if (this.#size === 0) return;
     await new Promise<void>((resolve) => {
       const timer = this.loop.callLater(graceMs, resolve);
@@ -247,7 +249,7 @@ export class LoopStreams implements LoopPart, WheelEntry {
   abort(): void {
     this.#endConnecting();
     this.sendLast();
-    for (const stream of this.#live()) stream.abort();
+    for (const stream of this.ownedBy(() => true)) stream.abort();
     // Again for those that the listeners of these end.
     for (let round = 0; round < MAX_ROUNDS && this.#count > 0; round++) this.settle();
     this.wheel.clear();

@@ -735,7 +735,7 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     return this.refusal();
   }
 
-  /** Nobody reads any more. */
+  /** Nobody reads any more: who was to be told of the end after what came before it is told now. */
   protected override deafen(): void {
     if ((this.state & DEAF) !== 0) return;
     this.state |= DEAF;
@@ -744,6 +744,9 @@ export abstract class ReadingStream<Self> extends StreamCore<Self> implements As
     this.rejectReader(this.refusal());
     const input = this.#input;
     if (input !== null) this.counted(input, () => input.clear());
+    if ((this.state & CLOSED) === 0) return;
+    this.state |= TO_NOTIFY;
+    this.unsettle();
   }
 }
 

@@ -160,7 +160,7 @@ export abstract class StreamCore<Self> {
   protected abstract serve(): void;
   /** Sees to the deadline of a read; the tick of the next one. */
   protected abstract expireRead(tick: number): number;
-  /** Nobody reads any more. */
+  /** Nobody reads any more: who was to be told of the end after what came before it is told now. */
   protected abstract deafen(): void;
   /** Sends what the kernel takes; false: that failed, and the stream is over. */
   protected abstract transmit(): boolean;
@@ -511,7 +511,13 @@ export abstract class StreamCore<Self> {
     this.state &= ~TO_NOTIFY;
     const extras = this.#extras;
     extras?.whenClosed?.resolve();
-    if (extras === null || extras.onClose === null || this.isDelivering) return;
+    if (extras === null || extras.onClose === null) return;
+    const { untold } = this.settings.streams;
+    if (this.isDelivering) {
+      untold.add(this);
+      return;
+    }
+    untold.delete(this);
     const { onClose } = extras;
     extras.onClose = null;
     try {
