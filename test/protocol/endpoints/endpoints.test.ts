@@ -1,6 +1,9 @@
+import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import * as assert from 'uvu/assert';
 import { deferred } from '../../../src/deferred.ts';
 import {
@@ -158,6 +161,14 @@ for (const backend of IOLoop.backends)
       const pem = directory(context);
       const files = `privateKey=${pem}/key.pem:certKey=${pem}/cert.pem:extraCertChain=${pem}/roots/ca.pem`;
       const port = portOf((await listen(context, `tls:0:${files}:interface=127.0.0.1`)).getHost());
+      const shown = connectTls({ host: '127.0.0.1', port, rejectUnauthorized: false });
+      await within(LIMIT_MS, once(shown, 'secureConnect'), 'the handshake');
+      const { issuerCertificate } = shown.getPeerCertificate(true);
+      assert.is(
+        issuerCertificate.raw.toString('base64'),
+        new X509Certificate(authority).raw.toString('base64'),
+      );
+      shown.destroy();
       const trusted = `trustRoots=${pem}/roots`;
       assert.match(await ask(context, `tls:127.0.0.1:${port}:${trusted}:servername=localhost`), /^127/);
       assert.match(await ask(context, `ssl:127.0.0.1:${port}:caCertsDir=${pem}/roots/ca.pem`), /^127/);
@@ -233,7 +244,7 @@ for (const backend of IOLoop.backends)
       assert.equal(refusing.calls, ['start', 'stop']);
     });
 
-    test('serve again and again: each time a port of its own', async (context) => {
+    test('serve again and again, and connect: each time anew, and the factory is told', async (context) => {
       const { loop, defer } = context;
       const endpoint = new TCPServerEndpoint(0, { loop, interface: '127.0.0.1' });
       const factory = new CountingFactory();
@@ -248,6 +259,14 @@ for (const backend of IOLoop.backends)
         question.transport.loseConnection();
         await within(LIMIT_MS, question.lost.promise, 'the end');
       }
+      const asking = new CountingFactory();
+      asking.protocol = Question;
+      const connected = await connecting.connect(asking);
+      assert.ok(connected instanceof Question);
+      assert.equal(asking.calls, ['start']);
+      connected.transport.loseConnection();
+      await within(LIMIT_MS, connected.lost.promise, 'the end');
+      assert.equal(asking.calls, ['start', 'stop']);
       for (const port of ports) await within(LIMIT_MS, port.close(), 'the end of a port');
       assert.equal(factory.calls, ['start', 'stop']);
     });
