@@ -31,7 +31,8 @@ const UNIX = { positional: ['path', 'mode', 'backlog'], keywords: ['address', 'l
 
 const types: EndpointTypes<ServerEndpoint, ServerEndpointOptions> = new EndpointTypes({
   tcp: (description, options) => tcp(description.arguments(TCP), options),
-  tcp6: (description, options) => tcp(description.arguments(TCP6), { interface: '::', ...options }),
+  tcp6: (description, options) =>
+    tcp(description.arguments(TCP6), { ...options, interface: options.interface ?? '::' }),
   tls: (description, options) => tls(description.arguments(TLS), options),
   ssl: (description, options) => tls(description.arguments(TLS), options),
   unix: (description, options) => unix(description.arguments(UNIX), options),
@@ -54,13 +55,14 @@ const types: EndpointTypes<ServerEndpoint, ServerEndpointOptions> = new Endpoint
  * - `tcp:8080`, `tcp:8080:interface=127.0.0.1`, and `backlog=`, `reusePort=`, `ipv6Only=`; without an interface
  *   all addresses of both families. `tcp6:8080` binds '::';
  * - `tls:443:privateKey=key.pem:certKey=cert.pem`, or `ssl:`: the same, and `extraCertChain=`, `dhParameters=`.
- *   The files are read at once; without `privateKey` server.pem, without `certKey` the file of the key;
+ *   The files are read at once; without `privateKey` it is `options.tls`, or server.pem, and without `certKey`
+ *   the file of the key;
  * - `unix:/run/x.sock:mode=660`, `unix:@name` (abstract), `backlog=`. The mode is 600 by default. `lockfile=` has
  *   no effect: a socket file that nobody listens at is told by connecting to it;
  * - `stdio:`, the standard input and output as one connection;
  * - `systemd:domain=INET:index=0`, `systemd:name=http` (FileDescriptorName=, systemd.socket(5)): all of that name;
  *   `fd:3`, a socket that a parent has left listening;
- * - `haproxy:` before any other: clients come by a proxy, whose header says who they are.
+ * - `haproxy:` before any other: those of `options.trustedProxies` say by a PROXY header whom they speak for.
  *
  * A backslash takes the meaning from a ':', '=' or '\\': `interface=\:\:1`.
  *
