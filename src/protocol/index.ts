@@ -25,6 +25,33 @@ export {
   removeWriter,
   type WriteDescriptor,
 } from './descriptors.ts';
+export { TCPClientEndpoint, UnixClientEndpoint } from './endpoints/client-endpoints.ts';
+export {
+  type ClientEndpointMaker,
+  type ClientEndpointOptions,
+  clientFromString,
+  registerClientEndpoint,
+} from './endpoints/client-from-string.ts';
+export {
+  EndpointArguments,
+  EndpointDescription,
+  type EndpointParameters,
+  quoteStringArgument,
+} from './endpoints/description.ts';
+export { type ClientEndpoint, connectProtocol, type ServerEndpoint } from './endpoints/endpoint.ts';
+export type { EndpointMaker } from './endpoints/endpoint-types.ts';
+export {
+  AdoptedServerEndpoint,
+  StandardIOEndpoint,
+  TCPServerEndpoint,
+  UnixServerEndpoint,
+} from './endpoints/server-endpoints.ts';
+export {
+  registerServerEndpoint,
+  type ServerEndpointMaker,
+  type ServerEndpointOptions,
+  serverFromString,
+} from './endpoints/server-from-string.ts';
 export { FileSender, type FileSource } from './file-sender.ts';
 export { BoundedFramer, type BoundedFramerOptions } from './framing/bounded-framer.ts';
 export { FixedLengthFramer } from './framing/fixed-length-framer.ts';
@@ -63,4 +90,5 @@ export { LineOnlyReceiver, LineReceiver } from './receivers/line-receiver.ts';
 export { NetstringReceiver } from './receivers/netstring-receiver.ts';
 export { StatefulProtocol } from './receivers/stateful-protocol.ts';
 export { ReconnectingClientFactory } from './reconnecting-client-factory.ts';
+export { connectStandardIO } from './standard-io.ts';
 export type { Consumer, Producer, Transport } from './transport.ts';
