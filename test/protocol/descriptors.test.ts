@@ -122,6 +122,21 @@ for (const backend of IOLoop.backends) {
       assert.equal(noting.events.all, ['read']);
     });
 
+    test('may be added again by another: they are told in the same turn', async ({ loop, defer }) => {
+      const sockets = new Sockets(defer);
+      const notings = [new Noting(sockets.ended()), new Noting(sockets.ended())];
+      for (const noting of notings) {
+        noting.read = () => {
+          for (const other of notings.filter((one) => one.events.all.length === 0)) addReader(other, loop);
+          removeReader(noting, loop);
+          return undefined;
+        };
+        addReader(noting, loop);
+      }
+      for (const { events } of notings) assert.equal(await events.first(1, 'call'), ['read']);
+      assert.is(loop.metrics().staleEvents, 0);
+    });
+
     test('are two objects at one descriptor, if they are', async ({ loop, defer }) => {
       const [near, far] = new Sockets(defer).pair();
       const [reader, writer] = [new Noting(near), new Noting(near)];

@@ -12,7 +12,8 @@ import {
 import { ExpectedErrors, NotingUnixProtocol } from '../support/datagram-protocols.ts';
 import { codeOf, rejection } from '../support/datagrams.ts';
 import { suite, type TestContext } from '../support/suite.ts';
-import { take, UnixSockets } from '../support/unix-sockets.ts';
+import { fill, numbersOf, take, UnixSockets, upTo } from '../support/unix-sockets.ts';
+import { within } from '../support/within.ts';
 
 /** A protocol at `path`, stopped with the test. */
 async function listenAt(
@@ -123,6 +124,20 @@ for (const backend of IOLoop.backends)
       ])
         assert.is(codeOf(await rejection(bad)), 'ERR_IOLOOP_INVALID_ARGUMENT');
       assert.equal(protocol.events.all, []);
+    });
+
+    test('delivers what it has written when its loop is closed', async (context) => {
+      const sockets = new UnixSockets(context);
+      const peer = await sockets.bind();
+      const loop = new IOLoop({ backend });
+      const protocol = new NotingUnixProtocol();
+      const transport = await connectUnixDatagram(peer.local.path, protocol, { loop });
+      const sent = fill(transport.getHandle(), (data) => transport.write(data));
+      const closed = loop.close();
+      assert.equal(protocol.events.all, ['start']);
+      assert.equal(numbersOf(await take(peer, sent)), upTo(sent));
+      await within(2_000, closed, 'the end of the loop');
+      assert.equal(protocol.events.all, ['start', 'stop']);
     });
 
     test('does not write to nowhere', async (context) => {
