@@ -124,7 +124,7 @@ export abstract class Framer {
   /** The next frame of `input` from {@link at} on, behind which that is then; null: all of it was taken, or kept. */
   protected abstract cut(input: Buffer): Buffer | null;
 
-  /** Whether a frame can be cut of no bytes. */
+  /** Whether no byte is needed to cut the next frame, or to refuse it. */
   protected get isReady(): boolean {
     return false;
   }

@@ -30,7 +30,8 @@ export class StateFramer extends BoundedFramer {
   }
 
   protected override get isReady(): boolean {
-    return this.#state[1] === 0;
+    const [, length] = this.#state;
+    return length === 0 || length > this.maxLength;
   }
 
   protected override cut(input: Buffer): Buffer | null {

@@ -9,7 +9,7 @@ export abstract class FixedLengthReceiver extends FramedProtocol<FixedLengthFram
 
   constructor() {
     super(new FixedLengthFramer(1));
-    this.framer.onFrame = (frame) => this.frameReceived(frame);
+    this.framer.onFrame = (frame) => this.returned(this.frameReceived(frame));
   }
 
   /**
@@ -17,7 +17,7 @@ export abstract class FixedLengthReceiver extends FramedProtocol<FixedLengthFram
    *
    * @param frame A view, valid during the call.
    */
-  abstract frameReceived(frame: Buffer): void;
+  abstract frameReceived(frame: Buffer): void | Promise<void>;
 
   protected override adjust(): void {
     this.framer.length = this.length;

@@ -1,4 +1,5 @@
 import type { Buffer } from 'node:buffer';
+import { isPromise } from '../../entry-runner.ts';
 import { IOLoopError } from '../../errors.ts';
 import type { StartTlsOptions } from '../../stream/io-stream.ts';
 import type { Framer } from '../framing/framer.ts';
@@ -8,13 +9,19 @@ import type { Producer } from '../transport.ts';
 /**
  * A protocol whose bytes a framer cuts: what all receivers have in common.
  *
- * Frames are views, valid during the call that they are given to. What that call does to the connection
- * holds for the frames behind it, also where they came in the same segment: after `pauseProducing()` they
- * wait, and after the end of the connection, by whomever, they are dropped.
+ * Frames are views, valid during the call that they are given to: in an async method up to its first await.
+ * The frames behind one wait until its promise has settled, and a rejection ends the connection as a throw
+ * does. What a call does to the connection holds for the frames that came in the same segment as well: after
+ * `pauseProducing()` they wait, and after the end of the connection, by whomever, they are dropped.
  */
 export abstract class FramedProtocol<F extends Framer> extends Protocol implements Producer {
   /** Cuts what comes. */
   protected readonly framer: F;
+  #isPaused = false;
+  /** What the frame that was given out last has promised. */
+  #promised: PromiseLike<unknown> | null = null;
+  /** Waits for that, and gives out what is behind it. */
+  #waiting: Promise<void> | null = null;
 
   protected constructor(framer: F) {
     super();
@@ -26,22 +33,28 @@ export abstract class FramedProtocol<F extends Framer> extends Protocol implemen
     };
   }
 
-  override dataReceived(data: Buffer): void {
+  override dataReceived(data: Buffer): void | Promise<void> {
     this.adjust();
     this.framer.push(data);
+    if (this.#waiting !== null) return this.#waiting;
   }
 
   /** Gives out no frame until {@link resumeProducing}, and has the transport receive no more. */
   pauseProducing(): void {
+    this.#isPaused = true;
     this.framer.pause();
     this.transport.pauseProducing();
   }
 
-  /** Ends {@link pauseProducing}: frames that are complete come before it returns. */
-  resumeProducing(): void {
-    if (this.transport.disconnecting) this.framer.clear();
-    else this.transport.resumeProducing();
-    this.framer.resume();
+  /**
+   * Ends {@link pauseProducing}: frames that are complete come before it returns, up to one that has a promise
+   * returned. That, and what comes of those behind it, is what it returns then.
+   */
+  resumeProducing(): void | Promise<void> {
+    this.#isPaused = false;
+    this.transport.resumeProducing();
+    if (this.#promised === null) this.#goOn();
+    if (this.#waiting !== null) return this.#waiting;
   }
 
   /** Gives out no frame any more, and loses the connection. */
@@ -64,6 +77,28 @@ export abstract class FramedProtocol<F extends Framer> extends Protocol implemen
     if (bytesBuffered > 0)
       throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', `${bytesBuffered} bytes of plaintext are unread`);
     this.transport.startTls(options);
+  }
+
+  /** Called with what a frame's method has returned. */
+  protected returned(result: unknown): void {
+    if (!isPromise(result)) return;
+    this.framer.pause();
+    this.#promised = result;
+    this.#waiting ??= this.#wait();
+  }
+
+  async #wait(): Promise<void> {
+    while (this.#promised !== null) {
+      await this.#promised;
+      this.#promised = null;
+      if (!this.#isPaused) this.#goOn();
+    }
+    this.#waiting = null;
+  }
+
+  #goOn(): void {
+    if (this.transport.disconnecting) this.framer.clear();
+    this.framer.resume();
   }
 
   /**

@@ -12,7 +12,7 @@ export abstract class IntStringReceiver extends FramedProtocol<PrefixFramer> {
   protected constructor(prefixLength: PrefixSize) {
     super(new PrefixFramer(prefixLength));
     this.prefixLength = prefixLength;
-    this.framer.onFrame = (string) => this.stringReceived(string);
+    this.framer.onFrame = (string) => this.returned(this.stringReceived(string));
   }
 
   /**
@@ -20,7 +20,7 @@ export abstract class IntStringReceiver extends FramedProtocol<PrefixFramer> {
    *
    * @param string A view, valid during the call.
    */
-  abstract stringReceived(string: Buffer): void;
+  abstract stringReceived(string: Buffer): void | Promise<void>;
 
   /**
    * Sends `string`; one that is a string is sent as UTF-8.

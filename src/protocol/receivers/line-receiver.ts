@@ -12,7 +12,7 @@ export abstract class LineOnlyReceiver extends FramedProtocol<LineFramer> {
 
   constructor() {
     super(new LineFramer());
-    this.framer.onFrame = (line) => this.lineReceived(line);
+    this.framer.onFrame = (line) => this.returned(this.lineReceived(line));
   }
 
   /**
@@ -20,7 +20,7 @@ export abstract class LineOnlyReceiver extends FramedProtocol<LineFramer> {
    *
    * @param line Without its delimiter; a view, valid during the call.
    */
-  abstract lineReceived(line: Buffer): void;
+  abstract lineReceived(line: Buffer): void | Promise<void>;
 
   /** Sends `line` and the delimiter; strings are UTF-8. */
   sendLine(line: string | Uint8Array): void {
@@ -53,7 +53,7 @@ export abstract class LineOnlyReceiver extends FramedProtocol<LineFramer> {
 export abstract class LineReceiver extends LineOnlyReceiver {
   constructor() {
     super();
-    this.framer.onRawData = (data) => this.rawDataReceived(data);
+    this.framer.onRawData = (data) => this.returned(this.rawDataReceived(data));
   }
 
   /**
@@ -61,7 +61,7 @@ export abstract class LineReceiver extends LineOnlyReceiver {
    *
    * @param _data A view, valid during the call.
    */
-  rawDataReceived(_data: Buffer): void {
+  rawDataReceived(_data: Buffer): void | Promise<void> {
     throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'rawDataReceived() is not overridden');
   }
 

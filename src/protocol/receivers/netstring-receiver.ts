@@ -9,7 +9,7 @@ export abstract class NetstringReceiver extends FramedProtocol<NetstringFramer> 
 
   constructor() {
     super(new NetstringFramer());
-    this.framer.onFrame = (string) => this.stringReceived(string);
+    this.framer.onFrame = (string) => this.returned(this.stringReceived(string));
   }
 
   /**
@@ -17,7 +17,7 @@ export abstract class NetstringReceiver extends FramedProtocol<NetstringFramer> 
    *
    * @param string A view, valid during the call.
    */
-  abstract stringReceived(string: Buffer): void;
+  abstract stringReceived(string: Buffer): void | Promise<void>;
 
   /** Sends `string`; one that is a string is sent as UTF-8. */
   sendString(string: string | Uint8Array): void {
