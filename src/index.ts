@@ -53,18 +53,22 @@ export {
 export type { Handler } from './handler.ts';
 export { Interest, Ready } from './interest.ts';
 export { IOLoop, type LoopMetrics, type LoopOptions, type WaitOptions } from './ioloop.ts';
+export type { BaseServer, ServingOptions } from './net/base-server.ts';
 export type { ListenOptions } from './net/bind-sockets.ts';
 export type { ConnectionHandler, ConnectionServer } from './net/connection-server.ts';
 export type { DatagramDropReason, DatagramServerOptions } from './net/datagram-options.ts';
 export type { DatagramRequest, UDPRequest, UnixDatagramRequest } from './net/datagram-request.ts';
+export { DatagramRequestHandler } from './net/datagram-request-handler.ts';
 export type { DatagramHandler, DatagramServer } from './net/datagram-server.ts';
 export { type InheritedFd, listenFds } from './net/listen-fds.ts';
+export { BaseRequestHandler, type RequestHandlerClass } from './net/request-handler.ts';
 export {
   type SeqpacketHandler,
   SeqpacketServer,
   type SeqpacketServerOptions,
 } from './net/seqpacket-server.ts';
 export type { ConnectionServerOptions, DropReason, ServerOptions } from './net/server-options.ts';
+export { StreamRequestHandler } from './net/stream-request-handler.ts';
 export { type StreamHandler, StreamServer } from './net/stream-server.ts';
 export { TCPServer } from './net/tcp-server.ts';
 export {

@@ -8,7 +8,7 @@ import { BatchListener } from './batch-listener.ts';
 import { Inbox } from './inbox.ts';
 import { MAX_BATCH_WITH_FDS, slotSize } from './loop-datagrams.ts';
 import type { MessageBatch } from './message-batch.ts';
-import type { MessageSettings } from './message-options.ts';
+import { MAX_BATCH, type MessageSettings } from './message-options.ts';
 import { SendingSocket } from './sending-socket.ts';
 
 /** Receives of one turn: then others have theirs. */
@@ -23,6 +23,8 @@ const EAGAIN = -constants.errno.EAGAIN;
  * copies of messages for an iteration. What a message says beside its bytes its kinds know.
  */
 export abstract class MessageSocket<Batch extends MessageBatch, Message> extends SendingSocket {
+  /** @internal The most messages of one receive, where its listener wants fewer than there is room for. */
+  maxMessages: number = MAX_BATCH;
   readonly #inbox: Inbox<Message>;
   /** Messages received at a time, at most. */
   readonly #maxBatch: number;
@@ -321,7 +323,7 @@ export abstract class MessageSocket<Batch extends MessageBatch, Message> extends
     const slot = slotSize(receiveSize);
     for (let receives = 0; receives < MAX_RECEIVES && this.#wantsMore; receives++) {
       const slab = datagrams.slab(receiveSize, this.#maxBatch);
-      const rows = datagrams.firstRows(this.#wantsOne ? 1 : this.#batch);
+      const rows = datagrams.firstRows(this.#wantsOne ? 1 : Math.min(this.#batch, this.maxMessages));
       const count = receiveDatagrams(this.fd, slab, slot, rows, datagrams.names, fds);
       if (count === EAGAIN) {
         // To select(2) errors that wait are the same as messages.

@@ -3,11 +3,13 @@ import { checkBoolean, checkInteger, checkOptions } from '../arguments.ts';
 import { addon, closeStream } from '../native.ts';
 import type { SocketOptions } from '../stream/socket-option-table.ts';
 import { explainPresets, presetOptions } from '../stream/socket-options.ts';
+import type { ServingOptions } from './base-server.ts';
 import { bindAddresses, checkEndpoint } from './bind-addresses.ts';
+import { DEFAULT_QUEUE_SIZE } from './server-options.ts';
 
 /** How a TCP server listens. */
-export interface ListenOptions {
-  /** Connections that wait to be accepted; 4096, clipped by the kernel (listen(2), net.core.somaxconn). */
+export interface ListenOptions extends ServingOptions {
+  /** Connections that wait to be accepted; by default the server's `requestQueueSize`. */
   backlog?: number | undefined;
   /** Several sockets, of other threads or processes too, share the port (SO_REUSEPORT, socket(7)). */
   reusePort?: boolean | undefined;
@@ -17,7 +19,6 @@ export interface ListenOptions {
   socketOptions?: SocketOptions | undefined;
 }
 
-const DEFAULT_BACKLOG = 4096;
 const LEAVE_MODE = -1;
 
 /**
@@ -31,10 +32,11 @@ export async function bindSockets(
   port: number,
   host?: string,
   options: ListenOptions & { lookup?: LookupFunction | undefined } = {},
+  requestQueueSize: number = DEFAULT_QUEUE_SIZE,
 ): Promise<readonly number[]> {
   checkEndpoint(port, host);
   checkOptions(options);
-  const { backlog = DEFAULT_BACKLOG, reusePort = false, ipv6Only = false, lookup, socketOptions } = options;
+  const { backlog = requestQueueSize, reusePort = false, ipv6Only = false, lookup, socketOptions } = options;
   checkInteger(backlog, 'options.backlog', 0, 0x7fffffff);
   checkBoolean(reusePort, 'options.reusePort');
   checkBoolean(ipv6Only, 'options.ipv6Only');

@@ -68,11 +68,13 @@ export class Listener {
   readonly #owner: ListenerOwner;
   #fd: number;
   #spare = -1;
-  readonly #maxBatch: number;
+  readonly #defaultMaxBatch: number;
+  #maxBatch: number;
   #batch: number;
   #shed = 0;
   #referenced = true;
-  /** Runs while the queue is not watched. */
+  #isAccepting = true;
+  /** Runs while the queue is not watched for a while. */
   #retry: TimerHandle | undefined;
   #retryMs = FIRST_RETRY_MS;
 
@@ -83,13 +85,14 @@ export class Listener {
    * @throws {@link SystemError} of addHandler().
    */
   constructor(loop: IOLoop, fd: number, owner: ListenerOwner, maxBatch = 256) {
+    this.#defaultMaxBatch = maxBatch;
     this.#maxBatch = maxBatch;
     this.#batch = Math.min(FIRST_BATCH, maxBatch);
     this.address = toAddress(explain({ detail: `fd ${fd}` }, () => addon().socketAddress(fd)));
     this.#loop = loop;
     this.#owner = owner;
     this.#fd = fd;
-    loop.addHandler(fd, this.#acceptBatch, Interest.READ);
+    this.#startWatching();
     this.#reserve();
   }
 
@@ -103,7 +106,29 @@ export class Listener {
     return this.#shed;
   }
 
-  /** Keeps the process alive: the default. */
+  get isAccepting(): boolean {
+    return this.#isAccepting;
+  }
+
+  /** Accepts up to `maxBatch` clients a turn, those in the queue first: the default. Throws SystemError. */
+  accept(maxBatch: number = this.#defaultMaxBatch): void {
+    this.#maxBatch = maxBatch;
+    this.#batch = Math.min(this.#batch, maxBatch);
+    if (this.#isAccepting || this.#fd < 0) return;
+    this.#startWatching();
+    this.#isAccepting = true;
+  }
+
+  /** Leaves clients in the queue. At once, also from within a call of its owner. */
+  rest(): void {
+    if (!this.#isAccepting) return;
+    this.#isAccepting = false;
+    this.#retry?.cancel();
+    this.#retry = undefined;
+    this.#loop.removeHandler(this.#fd);
+  }
+
+  /** Keeps the process alive while it accepts: the default. */
   ref(): void {
     this.#setReferenced(true);
   }
@@ -116,8 +141,7 @@ export class Listener {
   /** Closes: who waits in the queue is reset. At once, also from within a call of its owner. */
   stop(): void {
     if (this.#fd < 0) return;
-    this.#retry?.cancel();
-    this.#loop.removeHandler(this.#fd);
+    this.rest();
     closeStream(this.#fd);
     this.#fd = -1;
     this.#giveUpReserve();
@@ -135,8 +159,8 @@ export class Listener {
       }
       accepted++;
       this.#call(this.#serve, fd, toAddress(readPeer()));
-      // Stopped by its owner, and the rest of the queue with it.
-      if (this.#fd < 0) return;
+      // Stopped by its owner, and the rest of the queue with it; or wanted was this one.
+      if (!this.#isAccepting) return;
     }
     this.#retryMs = FIRST_RETRY_MS;
     this.#batch = Math.min(this.#batch * 2, this.#maxBatch);
@@ -204,7 +228,7 @@ export class Listener {
 
   /** Looks away for a while: level-triggered readiness would call again at once, and for nothing. */
   #retryLater(): void {
-    if (this.#fd < 0) return;
+    if (!this.#isAccepting) return;
     this.#loop.removeHandler(this.#fd);
     this.#retry = this.#loop.callLater(this.#retryMs, this.#watch);
     if (!this.#referenced) this.#retry.unref();
@@ -214,13 +238,17 @@ export class Listener {
   readonly #watch = (): void => {
     this.#retry = undefined;
     try {
-      this.#loop.addHandler(this.#fd, this.#acceptBatch, Interest.READ);
-      this.#loop.setHandlerRef(this.#fd, this.#referenced);
+      this.#startWatching();
     } catch (error) {
       this.#owner.onError(error);
       this.#retryLater();
     }
   };
+
+  #startWatching(): void {
+    this.#loop.addHandler(this.#fd, this.#acceptBatch, Interest.READ);
+    this.#loop.setHandlerRef(this.#fd, this.#referenced);
+  }
 
   /** Calls out, in an async context of its own: what one client's handler enters reaches no other's. */
   #call<A extends readonly unknown[]>(call: (...args: A) => void, ...args: A): void {
@@ -233,7 +261,7 @@ export class Listener {
 
   #setReferenced(referenced: boolean): void {
     this.#referenced = referenced;
-    if (this.#fd < 0) return;
+    if (!this.#isAccepting) return;
     if (this.#retry === undefined) this.#loop.setHandlerRef(this.#fd, referenced);
     else if (referenced) this.#retry.ref();
     else this.#retry.unref();

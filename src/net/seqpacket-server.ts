@@ -5,6 +5,7 @@ import { IOLoopError, SystemError } from '../errors.ts';
 import { addon } from '../native.ts';
 import { explain } from '../native-error.ts';
 import { type ConnectionHandler, ConnectionServer } from './connection-server.ts';
+import type { RequestHandlerClass } from './request-handler.ts';
 import type { OwnedConnection } from './served-connection.ts';
 import { type ConnectionServerOptions, connectionServerSettings } from './server-options.ts';
 import { UnixListeners, type UnixListenOptions } from './unix-listeners.ts';
@@ -27,12 +28,15 @@ const ENDS: ReadonlySet<string> = new Set(['EPIPE', 'ECONNRESET', 'ENOTCONN', 'E
 // A SocketOwner, too, which only the published declarations must not say.
 export class SeqpacketServer extends ConnectionServer<SeqpacketSocket> {
   readonly #options: SeqpacketServerOptions | undefined;
-  readonly #listeners = new UnixListeners((fd) => this.listenOn(fd));
+  readonly #listeners = new UnixListeners((fd, startServing) => this.listenOn([fd], startServing));
   /** With the addresses that they had. */
   readonly #sockets = new Map<SeqpacketSocket, Address>();
 
   /** @throws `ERR_IOLOOP_INVALID_ARGUMENT`. */
-  constructor(handler: SeqpacketHandler, options?: SeqpacketServerOptions) {
+  constructor(
+    handler: SeqpacketHandler | RequestHandlerClass<SeqpacketSocket>,
+    options?: SeqpacketServerOptions,
+  ) {
     checkFunction(handler, 'handler');
     const settings = connectionServerSettings(options);
     const { loop } = seqpacketSettings({ ...options, onError: undefined });
@@ -48,7 +52,7 @@ export class SeqpacketServer extends ConnectionServer<SeqpacketSocket> {
    */
   async listen(path: string, options?: UnixListenOptions): Promise<UnixAddress> {
     this.checkListening();
-    return this.#listeners.listen(path, options, (backlog, mode) =>
+    return this.#listeners.listen(path, options, this.requestQueueSize, (backlog, mode) =>
       explain({ path }, () => addon().listenSeqpacket(path, backlog, mode)),
     );
   }

@@ -5,12 +5,20 @@ import type { IOStream } from '../stream/io-stream.ts';
 import type { StreamOptions } from '../stream/stream-options.ts';
 import type { ShedReason } from './listener.ts';
 
+/** Connections that wait to be accepted by default. */
+export const DEFAULT_QUEUE_SIZE = 4096;
+
 /** What a server of connections allows its clients, and whom it tells; `Reason`: why else it drops them. */
 export interface ConnectionServerOptions<Connection, Reason extends string = never> {
   /** Connections at a time; further clients are closed at once. By default as many as there are descriptors. */
   maxConnections?: number | undefined;
   /** Whether to serve a client; false, a promise of it, a throw: it is closed. */
   verifyRequest?: ((address: Address) => boolean | Promise<boolean>) | undefined;
+  /**
+   * Connections that wait to be accepted, where `listen` has no `backlog`; 4096, clipped by the kernel
+   * (listen(2), net.core.somaxconn).
+   */
+  requestQueueSize?: number | undefined;
   /** Clients accepted in one turn: then others have theirs; 256. */
   maxAcceptsPerTurn?: number | undefined;
   /** What a handler threw or rejected with, and verifyRequest; by default one line on stderr. */
@@ -50,6 +58,7 @@ export interface ServerOptions
 /** {@link ConnectionServerOptions} checked and completed. */
 export interface ConnectionServerSettings<Connection, Reason extends string> {
   readonly maxConnections: number;
+  readonly requestQueueSize: number;
   readonly maxAcceptsPerTurn: number;
   readonly verifyRequest: (address: Address) => boolean | Promise<boolean>;
   readonly onError: (error: unknown, connection: Connection) => void;
@@ -67,6 +76,7 @@ export function connectionServerSettings<
 >(options: ConnectionServerOptions<Connection, Reason> = {}): ConnectionServerSettings<Connection, Reason> {
   const {
     maxConnections = Number.POSITIVE_INFINITY,
+    requestQueueSize = DEFAULT_QUEUE_SIZE,
     maxAcceptsPerTurn = 256,
     verifyRequest = () => true,
     onError = (error, connection) => printError(error, remoteOf(connection)),
@@ -74,11 +84,12 @@ export function connectionServerSettings<
   } = options;
   if (maxConnections !== Number.POSITIVE_INFINITY)
     checkInteger(maxConnections, 'options.maxConnections', 0, Number.MAX_SAFE_INTEGER);
+  checkInteger(requestQueueSize, 'options.requestQueueSize', 0, 0x7fffffff);
   checkInteger(maxAcceptsPerTurn, 'options.maxAcceptsPerTurn', 1, Number.MAX_SAFE_INTEGER);
   checkFunction(verifyRequest, 'options.verifyRequest');
   checkFunction(onError, 'options.onError');
   checkFunction(onDrop, 'options.onDrop');
-  return { maxConnections, maxAcceptsPerTurn, verifyRequest, onError, onDrop };
+  return { maxConnections, requestQueueSize, maxAcceptsPerTurn, verifyRequest, onError, onDrop };
 }
 
 /** One line, which names the client: what onError does by default. */

@@ -8,6 +8,8 @@ import { type StreamSettings, streamSettings } from '../stream/stream-options.ts
 import { type ConnectionHandler, ConnectionServer } from './connection-server.ts';
 import { Handshakes } from './handshakes.ts';
 import type { Listener } from './listener.ts';
+import { ProxyHeaders } from './proxy-headers.ts';
+import type { RequestHandlerClass } from './request-handler.ts';
 import type { OwnedConnection } from './served-connection.ts';
 import { connectionServerSettings, type ServerOptions } from './server-options.ts';
 
@@ -24,15 +26,21 @@ export abstract class StreamServer extends ConnectionServer<IOStream, 'memory' |
   /** @internal */
   readonly settings: StreamSettings;
   readonly #handshakes: Handshakes;
+  /** null: nobody is asked for one. */
+  readonly #proxyHeaders: ProxyHeaders | null;
 
   /** @throws `ERR_IOLOOP_INVALID_ARGUMENT`; what node:tls says of bad keys and certificates. */
-  protected constructor(handler: StreamHandler, options: ServerOptions | undefined) {
+  protected constructor(
+    handler: StreamHandler | RequestHandlerClass<IOStream>,
+    options: ServerOptions | undefined,
+  ) {
     checkFunction(handler, 'handler');
     const settings = streamSettings(options);
     super(handler, settings.loop, connectionServerSettings(options));
     const { tls, handshakeTimeoutMs = 10_000 } = options ?? {};
     checkMilliseconds(handshakeTimeoutMs, 'options.handshakeTimeoutMs');
     this.settings = settings;
+    this.#proxyHeaders = ProxyHeaders.of(options, handshakeTimeoutMs);
     this.#handshakes = new Handshakes(settings.loop, handshakeTimeoutMs);
     if (tls !== undefined) this.setTls(tls);
   }
@@ -40,7 +48,7 @@ export abstract class StreamServer extends ConnectionServer<IOStream, 'memory' |
   /**
    * Serves a stream that somebody else accepted, sniffed or decrypted; the handler is called as for a
    * client of its own. With `tls` a stream that is not encrypted is, and what is unread of it is the
-   * beginning of the handshake.
+   * beginning of the handshake; with `proxyProtocol` it begins with its PROXY header, unless that was read.
    */
   adopt(stream: IOStream): void {
     if (!(stream instanceof IOStream)) throw invalidArgument('stream', 'an IOStream', stream);
@@ -52,7 +60,8 @@ export abstract class StreamServer extends ConnectionServer<IOStream, 'memory' |
     this.joined(stream, remote);
     stream.owner = this;
     if (owner instanceof StreamServer) owner.left(stream, remote);
-    this.begin(stream, remote);
+    if (!this.#isForwarded(stream)) void this.begin(stream, remote);
+    else void this.#receiveProxyHeader(stream, (client) => this.begin(stream, client));
   }
 
   /** New certificates, or TLS at all, for connections from now on. */
@@ -79,9 +88,16 @@ export abstract class StreamServer extends ConnectionServer<IOStream, 'memory' |
     return stream;
   }
 
-  protected override begin(stream: IOStream, remote: Address): void {
-    if (this.#handshakes.isOn && !stream.encrypted) void this.#serveSecured(stream, remote);
-    else this.serve(stream, remote);
+  protected override begin(stream: IOStream, remote: Address): void | Promise<void> {
+    const isToBeSecured = this.#handshakes.isOn && !stream.encrypted;
+    return isToBeSecured ? this.#serveSecured(stream, remote) : this.serve(stream, remote);
+  }
+
+  /** A client that a proxy speaks for can be verified when that has said who it is. */
+  protected override accepted(fd: number, remote: Address): void | Promise<void> {
+    if (this.#proxyHeaders?.isDueFrom(remote) !== true) return super.accepted(fd, remote);
+    const stream = this.take(fd, remote);
+    return this.#receiveProxyHeader(stream, (client) => this.verifyAndBegin(stream, client));
   }
 
   protected override owned(): Iterable<OwnedConnection> {
@@ -95,6 +111,7 @@ export abstract class StreamServer extends ConnectionServer<IOStream, 'memory' |
 
   protected override closing(): void {
     this.#handshakes.abort();
+    super.closing();
   }
 
   /** What carries a TLS stream may outlive that: its last bytes leave. */
@@ -122,10 +139,29 @@ export abstract class StreamServer extends ConnectionServer<IOStream, 'memory' |
     if (!stream.encrypted) this.left(stream, stream.remote);
   }
 
+  /** Whether a proxy has to say first whose `stream` is. */
+  #isForwarded({ peer, encrypted, proxyHeader }: IOStream): boolean {
+    return !encrypted && proxyHeader === null && this.#proxyHeaders?.isDueFrom(peer) === true;
+  }
+
+  async #receiveProxyHeader(
+    stream: IOStream,
+    begin: (client: Address) => void | Promise<void>,
+  ): Promise<void> {
+    try {
+      await this.#proxyHeaders?.receive(stream);
+    } catch {
+      stream.abort();
+      if (!this.isClosing) this.onDrop('handshake', stream.peer);
+      return;
+    }
+    return begin(stream.remote);
+  }
+
   async #serveSecured(plain: IOStream, remote: Address): Promise<void> {
     try {
       const stream = await this.#handshakes.secure(plain);
-      this.serve(stream, remote);
+      return this.serve(stream, remote);
     } catch {
       // In order: what node:tls had to say to the client is on its way.
       void plain.close();

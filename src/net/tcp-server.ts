@@ -1,14 +1,17 @@
 import type { LookupFunction } from 'node:net';
 import type { InetAddress } from '../address.ts';
 import { IOLoopError } from '../errors.ts';
+import type { IOStream } from '../stream/io-stream.ts';
+import { startsServing } from './base-server.ts';
 import { bindSockets, type ListenOptions } from './bind-sockets.ts';
+import type { RequestHandlerClass } from './request-handler.ts';
 import type { ServerOptions } from './server-options.ts';
 import { type StreamHandler, StreamServer } from './stream-server.ts';
 
 /** A server of TCP connections. */
 export class TCPServer extends StreamServer {
   /** @throws `ERR_IOLOOP_INVALID_ARGUMENT`; what node:tls says of bad keys and certificates. */
-  constructor(handler: StreamHandler, options?: ServerOptions) {
+  constructor(handler: StreamHandler | RequestHandlerClass<IOStream>, options?: ServerOptions) {
     super(handler, options);
   }
 
@@ -25,8 +28,9 @@ export class TCPServer extends StreamServer {
     options?: ListenOptions & { lookup?: LookupFunction | undefined },
   ): Promise<InetAddress> {
     this.checkListening();
-    const fds = await bindSockets(port, host, options);
-    const first = this.listenOn(...fds);
+    const startServing = startsServing(options);
+    const fds = await bindSockets(port, host, options, this.requestQueueSize);
+    const first = this.listenOn(fds, startServing);
     if (first.family !== 'Unix') return first;
     throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', `${host} is no Internet address`);
   }

@@ -4,10 +4,12 @@ import { checkBoolean, checkFunction, checkOptions } from '../arguments.ts';
 import type { DatagramBatch } from '../datagram/datagram-batch.ts';
 import { DatagramSocket } from '../datagram/datagram-socket.ts';
 import { type DatagramOptions, udpSettings } from '../datagram/udp-options.ts';
+import { type ServingOptions, startsServing } from './base-server.ts';
 import { bindAddresses, checkEndpoint } from './bind-addresses.ts';
 import { type DatagramServerOptions, datagramServerSettings } from './datagram-options.ts';
 import { UDPRequest } from './datagram-request.ts';
 import { type DatagramHandler, DatagramServer } from './datagram-server.ts';
+import type { RequestHandlerClass } from './request-handler.ts';
 
 /** What a UDP server allows its clients, and whom it tells. */
 export interface UDPServerOptions
@@ -15,7 +17,7 @@ export interface UDPServerOptions
     DatagramServerOptions<UDPRequest> {}
 
 /** How a UDP server listens. */
-export interface UDPListenOptions {
+export interface UDPListenOptions extends ServingOptions {
   /** The port may be bound by others who say so, too: for multicast (SO_REUSEADDR, socket(7)). */
   reuseAddress?: boolean | undefined;
   /** Several sockets, of other threads or processes too, share the port (SO_REUSEPORT, socket(7)). */
@@ -32,7 +34,10 @@ export class UDPServer extends DatagramServer<DatagramBatch, DatagramSocket, UDP
   readonly #options: Omit<DatagramOptions, 'type'>;
 
   /** @throws `ERR_IOLOOP_INVALID_ARGUMENT`. */
-  constructor(handler: UDPHandler, options?: UDPServerOptions) {
+  constructor(
+    handler: UDPHandler | RequestHandlerClass<UDPRequest, InetAddress>,
+    options?: UDPServerOptions,
+  ) {
     checkFunction(handler, 'handler');
     checkOptions(options);
     const settings = datagramServerSettings(options);
@@ -54,13 +59,13 @@ export class UDPServer extends DatagramServer<DatagramBatch, DatagramSocket, UDP
   ): Promise<InetAddress> {
     this.checkListening();
     checkEndpoint(port, host);
-    checkOptions(options);
+    const startServing = startsServing(options);
     const { reuseAddress, reusePort, ipv6Only = false, lookup } = options ?? {};
     checkBoolean(ipv6Only, 'options.ipv6Only');
     const bind = (address: string, onPort: number, only: boolean): Promise<DatagramSocket> =>
       this.#bind(address, onPort, { reuseAddress, reusePort, ipv6Only: only });
     const sockets = await bindAddresses({ bind, portOf, release }, port, host, { ipv6Only, lookup });
-    return this.listenOn(sockets);
+    return this.listenOn(sockets, startServing);
   }
 
   protected override adopt(fd: number): DatagramSocket {

@@ -7,9 +7,11 @@ import {
   unixSettings,
 } from '../datagram/unix-datagram-socket.ts';
 import { checkSocketPath } from '../stream/socket-file.ts';
+import { type ServingOptions, startsServing } from './base-server.ts';
 import { type DatagramServerOptions, datagramServerSettings } from './datagram-options.ts';
 import { UnixDatagramRequest } from './datagram-request.ts';
 import { type DatagramHandler, DatagramServer } from './datagram-server.ts';
+import type { RequestHandlerClass } from './request-handler.ts';
 
 /** What a server of Unix datagrams allows its clients, and whom it tells. */
 export interface UnixDatagramServerOptions
@@ -28,7 +30,10 @@ export class UnixDatagramServer extends DatagramServer<
   readonly #options: UnixDatagramOptions;
 
   /** @throws `ERR_IOLOOP_INVALID_ARGUMENT`. */
-  constructor(handler: UnixDatagramHandler, options?: UnixDatagramServerOptions) {
+  constructor(
+    handler: UnixDatagramHandler | RequestHandlerClass<UnixDatagramRequest, UnixAddress>,
+    options?: UnixDatagramServerOptions,
+  ) {
     checkFunction(handler, 'handler');
     checkOptions(options);
     const settings = datagramServerSettings(options);
@@ -43,9 +48,10 @@ export class UnixDatagramServer extends DatagramServer<
    * @param options `mode`: who may send to it, as chmod(2) says it; 0o600. An abstract name has no mode.
    * @throws SystemError EADDRINUSE, EACCES, ENOENT ...; `ERR_IOLOOP_INVALID_ARGUMENT`.
    */
-  async listen(path: string, options?: { mode?: number | undefined }): Promise<UnixAddress> {
+  async listen(path: string, options?: ServingOptions & { mode?: number | undefined }): Promise<UnixAddress> {
     this.checkListening();
     checkSocketPath(path);
+    const startServing = startsServing(options);
     const socket = new UnixDatagramSocket(this.#options);
     try {
       await socket.bind(path, options);
@@ -53,7 +59,7 @@ export class UnixDatagramServer extends DatagramServer<
       void socket.close();
       throw error;
     }
-    return this.listenOn([socket]);
+    return this.listenOn([socket], startServing);
   }
 
   protected override adopt(fd: number): UnixDatagramSocket {
