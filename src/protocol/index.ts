@@ -76,6 +76,21 @@ export {
   listenUnixDatagram,
 } from './listen-unix-datagram.ts';
 export type { ListeningPort } from './listening-port.ts';
+export { IdleTimer } from './policies/idle-timer.ts';
+export { LimitConnectionsByPeer, type PeerLimitOptions } from './policies/limit-connections-by-peer.ts';
+export { LimitTotalConnectionsFactory, type TotalLimitOptions } from './policies/limit-total-connections.ts';
+export { ProtocolWrapper, type WrapperRegistry } from './policies/protocol-wrapper.ts';
+export { ThrottlingFactory, type ThrottlingOptions } from './policies/throttling-factory.ts';
+export { TimeoutFactory, type TimeoutOptions, TimeoutProtocol } from './policies/timeout-factory.ts';
+export {
+  type LoggedConnection,
+  type TrafficEvent,
+  type TrafficLog,
+  type TrafficRecord,
+  trafficLine,
+} from './policies/traffic-log.ts';
+export { TrafficLoggingFactory, type TrafficLoggingOptions } from './policies/traffic-logging-factory.ts';
+export { WrappingFactory } from './policies/wrapping-factory.ts';
 export { Factory, Protocol } from './protocol.ts';
 export { ConnectionAborted, ConnectionDone, ConnectionLost, type Reason } from './reasons.ts';
 export { FixedLengthReceiver } from './receivers/fixed-length-receiver.ts';
