@@ -1,4 +1,4 @@
-import { execFileSync, type StdioOptions, spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -166,12 +166,12 @@ const SERVER = `
 /** Runs {@link SERVER}; its stderr is read. */
 function start(
   { defer }: TestContext,
-  input: StdioOptions | number,
+  input: 'pipe' | 'ignore' | number,
   output: 'pipe' | number,
   ...args: string[]
 ) {
   const child = spawn(process.execPath, ['--input-type=module', '--eval', SERVER, '--', ...args], {
-    stdio: [input as 'pipe', output, 'pipe'],
+    stdio: [input, output, 'pipe'],
     cwd: project(),
   });
   const exit = once(child, 'exit').then(([code]) => code as number | null);
