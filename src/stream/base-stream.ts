@@ -14,6 +14,7 @@ import type { Chunk } from './read-buffer.ts';
 import { ReadingStream } from './reading-stream.ts';
 import type { StreamSettings } from './stream-options.ts';
 import { BLOCKED, CLOSED, CLOSING, CORKED, ENDING, PAUSED, SHUT, UNREFERENCED } from './stream-state.ts';
+import { isView } from './view-slab.ts';
 import { SETTLED } from './wait.ts';
 import { BORROWED_FROM, type Outgoing, type WriteQueue } from './write-queue.ts';
 
@@ -322,9 +323,9 @@ export abstract class BaseIOStream<Self> extends ReadingStream<Self> {
   }
 }
 
-/** Puts `data` into `output`: a copy, or itself if it is large. */
+/** Puts `data` into `output`: a copy, or itself if it is large and lasts. */
 function enqueue(output: WriteQueue, data: Uint8Array): Outgoing | null {
-  if (data.length >= BORROWED_FROM) return output.borrow(data);
+  if (data.length >= BORROWED_FROM) return output.borrow(isView(data) ? Buffer.from(data) : data);
   if (data.length > 0) output.copy(data);
   return null;
 }

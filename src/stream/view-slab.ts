@@ -6,6 +6,7 @@ import type { Chunk } from './read-buffer.ts';
 const SIZE = 64 * 1024;
 /** Views up to this length are kept: messages of a program are of few lengths, and most are short. */
 const MAX_KEPT = 1024;
+const memories = new WeakSet<ArrayBufferLike>();
 
 /** Where bytes are received that are seen during a call only: they cost no memory, and mostly no object. */
 export class ViewSlab {
@@ -15,6 +16,7 @@ export class ViewSlab {
   #last: Chunk = this.memory;
 
   constructor() {
+    memories.add(this.memory.buffer);
     threads.markAsUntransferable?.(this.memory.buffer);
   }
 
@@ -31,4 +33,9 @@ export class ViewSlab {
       this.#views.push(this.memory.subarray(0, length));
     return this.#views[count] ?? this.memory.subarray(0, count);
   }
+}
+
+/** Whether `bytes` are such a view, whose memory is used again as soon as its receiver returns. */
+export function isView(bytes: Uint8Array): boolean {
+  return memories.has(bytes.buffer);
 }
