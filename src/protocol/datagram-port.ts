@@ -145,7 +145,12 @@ export abstract class DatagramPort<
       this.#place = i;
       const sender = batch.source(i);
       this.#sender = sender;
-      this.#call(() => this.#protocol.datagramReceived(batch.data(i), sender, batch.truncated(i)));
+      // As #call() would, without a closure for each.
+      try {
+        this.#awaitIfPromise(this.#protocol.datagramReceived(batch.data(i), sender, batch.truncated(i)));
+      } catch (error) {
+        this.#tell(error);
+      }
     }
     this.#batch = null;
     this.#sender = null;
@@ -154,11 +159,15 @@ export abstract class DatagramPort<
   /** Calls the protocol: what it throws, or rejects with, is told. */
   #call(call: () => unknown): void {
     try {
-      const result = call();
-      if (isPromise(result)) Promise.resolve(result).then(undefined, (error: unknown) => this.#tell(error));
+      this.#awaitIfPromise(call());
     } catch (error) {
       this.#tell(error);
     }
+  }
+
+  /** What the protocol answers: nothing, unless its method is async. */
+  #awaitIfPromise(answer: unknown): void {
+    if (isPromise(answer)) Promise.resolve(answer).then(undefined, (error: unknown) => this.#tell(error));
   }
 
   #tell(error: unknown): void {

@@ -68,7 +68,7 @@ export {
   listenTls,
   listenUnix,
 } from './listen.ts';
-export { type ListenUdpOptions, listenUdp } from './listen-udp.ts';
+export { adoptDatagramPort, type ListenUdpOptions, listenUdp } from './listen-udp.ts';
 export {
   type ConnectUnixDatagramOptions,
   connectUnixDatagram,

@@ -33,19 +33,32 @@ export async function listenUdp(
   options?: ListenUdpOptions,
 ): Promise<UdpTransport> {
   checkInteger(port, 'port', 0, 65_535);
-  if (!(protocol instanceof DatagramProtocol))
-    throw invalidArgument('protocol', 'a DatagramProtocol', protocol);
-  checkOptions(options);
-  const { interface: host, ipv6Only = false, onError } = options ?? {};
+  checkListening(protocol, options);
+  const { interface: host, ipv6Only = false } = options ?? {};
   if (host !== undefined && (typeof host !== 'string' || !isIpLiteral(host)))
     throw invalidArgument('options.interface', 'an IP literal', host);
   checkBoolean(ipv6Only, 'options.ipv6Only');
-  if (onError !== undefined) checkFunction(onError, 'options.onError');
   const bind = (address: string, onPort: number, only: boolean): Promise<DatagramSocket> =>
     bindUdp(address, onPort, { ...options, ipv6Only: only });
   const [socket] = await bindAddresses({ bind, portOf, release }, port, host, { ipv6Only });
   if (socket === undefined) throw invalidArgument('options.interface', 'an address', host);
-  return UdpPort.open(socket, protocol, onError);
+  return UdpPort.open(socket, protocol, options?.onError);
+}
+
+/**
+ * Has `protocol` receive by a descriptor that is bound already: systemd's (sd_listen_fds(3),
+ * {@link listenFds}), or an inherited one. Takes it over.
+ *
+ * @throws SystemError ENOTSOCK, EINVAL: no UDP socket; EBADF; `ERR_IOLOOP_INVALID_ARGUMENT`; what
+ *   `startProtocol()` throws: then it is closed.
+ */
+export async function adoptDatagramPort(
+  fd: number,
+  protocol: DatagramProtocol,
+  options?: Omit<ListenUdpOptions, 'interface'>,
+): Promise<UdpTransport> {
+  checkListening(protocol, options);
+  return UdpPort.open(DatagramSocket.fromFd(fd, options), protocol, options?.onError);
 }
 
 /** A UDP socket, as the transport of a protocol. */
@@ -128,6 +141,14 @@ class UdpPort
   get #isIPv6(): boolean {
     return this.getHost().family === 'IPv6';
   }
+}
+
+/** @throws `ERR_IOLOOP_INVALID_ARGUMENT`. */
+function checkListening(protocol: unknown, options: ListenUdpOptions | undefined): void {
+  if (!(protocol instanceof DatagramProtocol))
+    throw invalidArgument('protocol', 'a DatagramProtocol', protocol);
+  checkOptions(options);
+  if (options?.onError !== undefined) checkFunction(options.onError, 'options.onError');
 }
 
 async function bindUdp(address: string, port: number, options: ListenUdpOptions): Promise<DatagramSocket> {

@@ -2,7 +2,8 @@ import { Buffer } from 'node:buffer';
 import * as assert from 'uvu/assert';
 
 import { type InetAddress, IOLoop, IOLoopError } from '../../src/index.ts';
-import { DatagramProtocol, listenUdp } from '../../src/protocol/index.ts';
+import { addon } from '../../src/native.ts';
+import { adoptDatagramPort, DatagramProtocol, listenUdp } from '../../src/protocol/index.ts';
 import { ExpectedErrors, echo, listenAt, NotingProtocol, stopWith } from '../support/datagram-protocols.ts';
 import { closedPort, codeOf, receive, rejection, textsOf, UdpSockets } from '../support/datagrams.ts';
 import { suite } from '../support/suite.ts';
@@ -170,6 +171,20 @@ for (const backend of IOLoop.backends) {
       await listenUdp(port, new NotingProtocol(), options).then((free) => free.stopListening());
       await next.transport.stopListening();
       assert.equal(protocol.events.all, ['start']);
+    });
+
+    test('receives by a descriptor that is bound already, which it closes', async (context) => {
+      const fd = addon().openDatagram('udp4');
+      addon().bindDatagram(fd, undefined, '127.0.0.1', 0, -1);
+      addon().releaseStream(fd);
+      const protocol = new NotingProtocol(echo);
+      const transport = await adoptDatagramPort(fd, protocol, { loop: context.loop });
+      stopWith(context, protocol);
+      const client = await new UdpSockets(context).bind();
+      await client.send('hello', transport.getHost().port);
+      assert.equal(textsOf(await receive(client, 1)), ['hello']);
+      const other = adoptDatagramPort(context.loop.fd, new NotingProtocol(), { loop: context.loop });
+      assert.is(codeOf(await rejection(other)), 'ENOTSOCK');
     });
 
     test('whose start rejects is stopped', async (context) => {
