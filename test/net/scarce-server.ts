@@ -11,6 +11,7 @@ import { closeStream, send } from '../../src/native.ts';
 import { bindSockets } from '../../src/net/bind-sockets.ts';
 import { Listener, type ListenerOwner } from '../../src/net/listener.ts';
 import { socketAddress } from '../../src/raw.ts';
+import { leaveDescriptors } from '../support/scarcity.ts';
 
 const loop = new IOLoop({ backend: process.argv[2] });
 const hoard: number[] = [];
@@ -51,6 +52,7 @@ function hoardDescriptors(): void {
 }
 
 const [fd = -1] = await bindSockets(0, '127.0.0.1');
+leaveDescriptors(40);
 const commands: Record<string, () => unknown> = {
   listen: () => {
     listener = new Listener(loop, fd, owner);

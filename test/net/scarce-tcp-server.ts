@@ -10,6 +10,7 @@ import { isMainThread, Worker, workerData } from 'node:worker_threads';
 
 import { IOLoop, TCPServer } from '../../src/index.ts';
 import { listenSocket, socketAddress } from '../../src/raw.ts';
+import { leaveDescriptors } from '../support/scarcity.ts';
 
 /** What the threads count together. */
 const OPEN = 0;
@@ -59,6 +60,7 @@ async function obey(backend: string, threads: number): Promise<void> {
     // Nobody accepts here.
     closeSync(fd);
   }
+  leaveDescriptors(40 + 10 * threads);
   const commands: Record<string, () => unknown> = {
     listen: () => server.listenFd(fd),
     // Opens files until there are no descriptors left.

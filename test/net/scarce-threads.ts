@@ -9,6 +9,7 @@ import { Interest, IOLoop } from '../../src/index.ts';
 import { addon, closeStream, send } from '../../src/native.ts';
 import { bindSockets } from '../../src/net/bind-sockets.ts';
 import { Listener } from '../../src/net/listener.ts';
+import { leaveDescriptors } from '../support/scarcity.ts';
 
 const OPEN = 0;
 const DROPPED = 1;
@@ -55,6 +56,7 @@ async function startThreads(backend: string): Promise<void> {
     new Worker(THREAD, { eval: true, execArgv: [], workerData: { backend, port, counts } });
   while (Atomics.load(counts, LISTENING) < 4) await new Promise((resolve) => setImmediate(resolve));
   closeStream(fd);
+  leaveDescriptors(80);
   for await (const _ of createInterface(process.stdin))
     console.log(JSON.stringify({ port, open: counts[OPEN], dropped: counts[DROPPED] }));
   process.exit();

@@ -22,7 +22,7 @@ export class ScarceServer {
   readonly #answers: AsyncIterator<string>;
   readonly #clients: Socket[] = [];
 
-  constructor(script: URL, args: readonly string[], defer: TestContext['defer'], openFiles = 64) {
+  constructor(script: URL, args: readonly string[], defer: TestContext['defer'], openFiles = 512) {
     this.#child = startFile(script, { args, openFiles });
     const { stdout } = this.#child.process;
     if (stdout === null) throw new Error('the child has no standard output');
@@ -32,8 +32,10 @@ export class ScarceServer {
 
   async ask(command: string): Promise<unknown> {
     this.#child.process.stdin?.write(`${command}\n`);
-    const { value } = await within(10_000, this.#answers.next(), `the answer to ${command}`);
-    return JSON.parse(value);
+    const { value, done } = await within(10_000, this.#answers.next(), `the answer to ${command}`);
+    if (!done) return JSON.parse(value);
+    const { code, signal, stderr } = await this.#child.result;
+    throw new Error(`the server has ended (${signal ?? code}): ${stderr}`);
   }
 
   async report(): Promise<Report> {
