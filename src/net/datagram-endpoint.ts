@@ -46,7 +46,7 @@ export class DatagramEndpoint<Batch, Socket extends ServerSocket<Batch>> impleme
     return this.#isAccepting;
   }
 
-  accept(most = Number.POSITIVE_INFINITY): void {
+  accept(most: number = Number.POSITIVE_INFINITY): void {
     this.socket.maxMessages = most;
     if (this.#isAccepting) return;
     this.socket.onMessages(this.#receive);
