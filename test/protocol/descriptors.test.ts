@@ -346,7 +346,7 @@ for (const backend of IOLoop.backends) {
       const loop = new IOLoop({ backend, onError: (error) => void told.push(error) });
       defer(() => loop.close());
       const sockets = new Sockets(defer);
-      const rounds = count(300, 10_000);
+      const rounds = count(300, 9_999);
       for (let round = 0; round < rounds; round++) {
         const [near, far] = sockets.pair();
         const noting = new Noting(near);
