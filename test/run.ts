@@ -35,8 +35,10 @@ interface Plan {
 
 /** Files that a second run would only repeat: they go through the backends themselves, or use no loop. */
 const backendIndependent = [
-  ...['^bench/', '^conformance/', '^datagram/', '^net/', '^testing/', '^types/'],
-  ...['^stream/(delimiter|duplex-|pending-read|read-buffer|timeout-wheel|write-queue)'],
+  ...['^bench/', '^conformance/', '^datagram/', '^net/', '^protocol/', '^testing/', '^types/'],
+  ...[
+    '^stream/(delimiter|duplex-|pending-read|proxy-header|read-buffer|standard-io|timeout-wheel|write-queue)',
+  ],
   ...['^docs\\.test', '^examples', '^gate\\.test', '^native-', '^owned-fd', '^package\\.test'],
 ];
 /**
