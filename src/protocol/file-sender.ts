@@ -19,8 +19,10 @@ interface Transfer {
   readonly consumer: Consumer;
   readonly transform: ((piece: Buffer) => Uint8Array) | undefined;
   readonly sent: Deferred<number>;
-  /** What it has opened. */
-  opened: FileHandle | null;
+  /** What it opens. */
+  opened: Promise<FileHandle> | null;
+  isReading: boolean;
+  /** Bytes written. */
   count: number;
 }
 
@@ -52,7 +54,15 @@ export class FileSender implements Producer {
     if (transform !== undefined) checkFunction(transform, 'transform');
     if (this.#transfer !== null)
       throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the sender sends another file');
-    const transfer: Transfer = { source, consumer, transform, sent: deferred(), opened: null, count: 0 };
+    const transfer: Transfer = {
+      source,
+      consumer,
+      transform,
+      sent: deferred(),
+      opened: null,
+      isReading: false,
+      count: 0,
+    };
     this.#transfer = transfer;
     try {
       consumer.registerProducer(this, false);
@@ -66,7 +76,7 @@ export class FileSender implements Producer {
   /** Sends the next piece. Called by the consumer. */
   resumeProducing(): void {
     const transfer = this.#transfer;
-    if (transfer !== null) void this.#sendPiece(transfer);
+    if (transfer !== null && !transfer.isReading) void this.#sendPiece(transfer);
   }
 
   /** Does nothing: it sends what it is asked for. */
@@ -83,6 +93,7 @@ export class FileSender implements Producer {
 
   async #sendPiece(transfer: Transfer): Promise<void> {
     const { consumer, transform } = transfer;
+    transfer.isReading = true;
     try {
       for (;;) {
         const piece = await readPiece(transfer);
@@ -90,7 +101,11 @@ export class FileSender implements Producer {
         if (piece.length === 0) break;
         const sent = transform === undefined ? piece : transform(piece);
         transfer.count += sent.length;
-        if (sent.length > 0) return consumer.write(sent);
+        if (sent.length === 0) continue;
+        // It may ask for the next from within write().
+        transfer.isReading = false;
+        consumer.write(sent);
+        return;
       }
       await this.#end(transfer, null);
     } catch (error) {
@@ -100,12 +115,12 @@ export class FileSender implements Producer {
 
   /** Over: with an error, or everything was written. */
   async #end(transfer: Transfer, error: unknown): Promise<void> {
-    const { consumer, sent, opened, count } = transfer;
     if (this.#transfer !== transfer) return;
+    const { consumer, sent, opened, count } = transfer;
     this.#transfer = null;
     consumer.unregisterProducer();
-    transfer.opened = null;
-    await opened?.close();
+    // An error of it was told already, or is none of the transfer's.
+    await opened?.then((file) => file.close()).catch(() => {});
     if (error === null) sent.resolve(count);
     else sent.reject(error);
   }
@@ -119,12 +134,12 @@ async function readPiece(transfer: Transfer): Promise<Buffer> {
     const { bytesRead } = await readFd(source, piece, 0, PIECE, null);
     return piece.subarray(0, bytesRead);
   }
-  const handle = typeof source === 'string' ? await openOnce(transfer, source) : source;
-  const { bytesRead } = await handle.read(piece, 0, PIECE, null);
+  const file = typeof source === 'string' ? await openOnce(transfer, source) : source;
+  const { bytesRead } = await file.read(piece, 0, PIECE, null);
   return piece.subarray(0, bytesRead);
 }
 
-async function openOnce(transfer: Transfer, path: string): Promise<FileHandle> {
-  transfer.opened ??= await open(path);
+function openOnce(transfer: Transfer, path: string): Promise<FileHandle> {
+  transfer.opened ??= open(path);
   return transfer.opened;
 }
