@@ -65,7 +65,7 @@ export class Factory {
   #ports = 0;
 
   /** A factory whose connections are `protocol`s. */
-  static forProtocol(protocol: new () => Protocol): Factory {
+  static forProtocol<Made extends Factory>(this: new () => Made, protocol: new () => Protocol): Made {
     const factory = new this();
     factory.protocol = protocol;
     return factory;
