@@ -1,4 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 
 import {
@@ -72,6 +73,16 @@ suite('the channels of diagnostics', (test) => {
     assert.equal(unsubscribe('ioloop.loop.created', listener), true);
     assert.is(messages.length, 1);
     await loop.close();
+  });
+
+  test('are all in the document, each by its word here', () => {
+    const rows = readFileSync(new URL('../docs/diagnostics.md', import.meta.url), 'utf8').matchAll(
+      /^\| `(\w+)` \| `(ioloop\.[\w.]+)` \|/gm,
+    );
+    assert.equal(
+      [...rows].map(([, word, name]) => [word, name]),
+      Object.entries(diagnostics).map(([word, { name }]) => [word, name]),
+    );
   });
 
   test('have no listener left when a test is over', () => {
