@@ -7,9 +7,12 @@ import * as assert from 'uvu/assert';
 import {
   type Address,
   encodeProxyHeader,
+  Factory,
   IOLoop,
   IOLoopError,
   type IOStream,
+  listenTcp,
+  Protocol,
   type ServerOptions,
   TCPServer,
   UnixServer,
@@ -17,7 +20,7 @@ import {
 import { authority, localhost } from '../support/certificates.ts';
 import { Client, connectTo } from '../support/clients.ts';
 import { signal } from '../support/driven.ts';
-import { type Served, serve } from '../support/servers.ts';
+import { portOf, type Served, serve } from '../support/servers.ts';
 import { suite, type TestContext } from '../support/suite.ts';
 import { nextTurn, passes } from '../support/turns.ts';
 import { within } from '../support/within.ts';
@@ -181,6 +184,13 @@ for (const backend of IOLoop.backends)
       assert.equal([served.drops, served.errors, served.server.connections], [['handshake'], [], 0]);
     });
 
+    test('has no time for anybody when it is given none', async (context) => {
+      const served = await behindProxies(context, { handshakeTimeoutMs: 0 });
+      assert.match(await served.connect().send(LINE).all(), /^(\[ECONNRESET\])?$/);
+      await served.told(() => served.drops.length === 1);
+      assert.equal([served.drops, served.errors], [['handshake'], []]);
+    });
+
     test('counts those whose header it waits for', async (context) => {
       const served = await behindProxies(context, { maxConnections: 1 });
       const first = served.connect().send(LINE.subarray(0, 9));
@@ -230,6 +240,39 @@ for (const backend of IOLoop.backends)
         assert.is(await client.all(), `${INTRODUCED}, no name\none\n`);
       }
       assert.equal([behind.errors, forwarded.errors], [[], []]);
+    });
+
+    test('serves one client at a time by handleRequest(), which waits for its header', async (context) => {
+      const server = new TCPServer(introduce, { loop: context.loop, proxyProtocol: true });
+      context.defer(() => server.close({ graceMs: 0 }));
+      const { port } = await server.listen(0, '127.0.0.1', { startServing: false });
+      const client = connectTo({ host: '127.0.0.1', port }, context.defer).send(LINE.subarray(0, 9));
+      const served = server.handleRequest({ timeoutMs: 5_000 });
+      while (server.connections < 1) await nextTurn(context.loop);
+      client.send(LINE.subarray(9)).end();
+      await within(5_000, served, 'the end of the request');
+      assert.is(await client.all(), `${INTRODUCED}, no name\n`);
+    });
+
+    test('tells protocols whom they are connected to', async (context) => {
+      class Introducing extends Protocol {
+        override connectionMade(): void {
+          this.transport.write(`${this.transport.getPeer()} at ${this.transport.getHost()}`);
+          this.transport.loseConnection();
+        }
+      }
+      const built: string[] = [];
+      class Introduced extends Factory {
+        override buildProtocol(address: Address): Protocol {
+          built.push(String(address));
+          return new Introducing();
+        }
+      }
+      const options = { loop: context.loop, interface: '127.0.0.1', proxyProtocol: true };
+      await using port = await listenTcp(0, new Introduced(), options);
+      const client = connectTo({ host: '127.0.0.1', port: portOf(port.getHost()) }, context.defer).send(LINE);
+      assert.is(await client.all(), INTRODUCED);
+      assert.equal(built, ['192.0.2.7:50007']);
     });
 
     test('may be in the Unix domain, where the peer stays the process that connects', async (context) => {
