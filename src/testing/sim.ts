@@ -176,7 +176,9 @@ export class SimNetwork {
   async advance(durationMs: number): Promise<void> {
     checkMilliseconds(durationMs, 'durationMs');
     this.#checkOpen('advance');
-    await this.#await(this.timeMs + Math.max(durationMs, 0)).promise;
+    const limitMs = this.timeMs + Math.max(durationMs, 0);
+    // The clock counts nanoseconds, and would never come to a sum that lies between two of them.
+    await this.#await(Math.round(limitMs * 1e6) / 1e6).promise;
   }
 
   /** Closes its loops. Descriptors that are still open are closed with the last of them. Idempotent. */

@@ -167,6 +167,13 @@ suite('simulated network', (test) => {
     assert.equal(fired, [10, 99, 100, 101]);
   });
 
+  test('comes to the end of what it is told to pass, also where the sum is rounded', async (context) => {
+    const network = simNetwork(context);
+    await network.advance(324.570334);
+    await network.advance(60_000);
+    assert.is(network.timeMs, 61_324.570334);
+  });
+
   test('advances no further than it was told inside of a run', async (context) => {
     const network = simNetwork(context);
     const loop = network.createLoop();
