@@ -3,7 +3,7 @@ import type { IOLoop, LoopOptions } from '../../src/index.ts';
 import { Factory, Protocol, type Reason } from '../../src/protocol/index.ts';
 import { StreamTransport } from '../../src/protocol/stream-transport.ts';
 import { IOStream } from '../../src/stream/io-stream.ts';
-import type { SimNetwork } from '../../src/testing/sim.ts';
+import type { SimNetwork, SimOptions } from '../../src/testing/sim.ts';
 import { signal } from './driven.ts';
 import { simNetwork } from './sim.ts';
 import type { TestContext } from './suite.ts';
@@ -103,8 +103,8 @@ export class SimHost {
   readonly loop: IOLoop;
   readonly #peers: IOStream[] = [];
 
-  constructor(context: TestContext, options?: Pick<LoopOptions, 'onError'>) {
-    this.network = simNetwork(context);
+  constructor(context: TestContext, options?: Pick<LoopOptions, 'onError'>, network?: SimOptions) {
+    this.network = simNetwork(context, network);
     this.loop = this.network.createLoop(options);
   }
 

@@ -14,7 +14,7 @@ export interface ThrottlingOptions {
   writeLimit?: number | undefined;
   /** Whether these are of each connection by itself, and not of all together; false. */
   perConnection?: boolean | undefined;
-  /** How many milliseconds of a limit are saved up, and may pass at once; 1,000, 20 at least. */
+  /** How many milliseconds of a limit are saved up, and may pass at once; 1,000, 40 at least. */
   burstMs?: number | undefined;
   /** Bytes held back above which a further write resets the connection; 16 MiB. */
   maxHeldBytes?: number | undefined;

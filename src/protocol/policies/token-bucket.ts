@@ -17,13 +17,13 @@ export class TokenBucket {
 
   /**
    * @param rate Tokens a second.
-   * @param burstMs How many milliseconds of the rate are saved up, {@link PERIOD_MS} at least: so many are
-   *   there at first.
+   * @param burstMs How many milliseconds of the rate are saved up, and are there at first: two periods at least,
+   *   so that a look that is late loses nothing.
    */
   constructor(loop: IOLoop, rate: number, burstMs: number) {
     this.#loop = loop;
     this.#rate = rate;
-    this.#capacity = Math.max((rate * Math.max(burstMs, PERIOD_MS)) / 1_000, 1);
+    this.#capacity = Math.max((rate * Math.max(burstMs, 2 * PERIOD_MS)) / 1_000, 1);
     this.#tokens = this.#capacity;
     this.#sinceMs = loop.time();
   }

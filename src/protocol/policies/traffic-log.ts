@@ -149,7 +149,8 @@ function nodeSink(stream: Writable, onError: (error: unknown) => void): LineSink
     get waiting() {
       return stream.writableLength;
     },
-    write: (line) => stream.write(line),
+    // A stream that was destroyed before says so here alone.
+    write: (line) => stream.write(line, (error) => error && onError(error)),
     end: () => stream.end(),
   };
 }
