@@ -184,13 +184,6 @@ for (const backend of IOLoop.backends)
       assert.equal([served.drops, served.errors, served.server.connections], [['handshake'], [], 0]);
     });
 
-    test('has no time for anybody when it is given none', async (context) => {
-      const served = await behindProxies(context, { handshakeTimeoutMs: 0 });
-      assert.match(await served.connect().send(LINE).all(), /^(\[ECONNRESET\])?$/);
-      await served.told(() => served.drops.length === 1);
-      assert.equal([served.drops, served.errors], [['handshake'], []]);
-    });
-
     test('counts those whose header it waits for', async (context) => {
       const served = await behindProxies(context, { maxConnections: 1 });
       const first = served.connect().send(LINE.subarray(0, 9));
