@@ -12,7 +12,7 @@ interface Row {
   readonly where: string;
 }
 
-const DOCUMENTS = ['docs/from-tornado.md', 'docs/from-twisted.md'];
+const DOCUMENTS = ['docs/from-tornado.md', 'docs/from-twisted.md', 'docs/from-socketserver.md'];
 /** What stands in the place of links to code and tests. */
 const OTHERS = ['JavaScript', 'Node', 'npm', 'later', 'none'];
 const ENTRIES = ['src/index.ts', 'src/raw.ts', 'src/protocol/index.ts', 'src/testing/sim.ts'];
