@@ -20,6 +20,8 @@ export class StreamConnector implements Connector {
   /** The attempt that is under way. */
   #attempt: AbortController | null = null;
   /** The connection that there is. */
+  #stream: IOStream | null = null;
+  /** The same to its protocol; null until connectionMade() has returned. */
   #transport: StreamTransport | null = null;
   /** Whether the factory counts it. */
   #counted = false;
@@ -37,7 +39,7 @@ export class StreamConnector implements Connector {
 
   get state(): 'connecting' | 'connected' | 'disconnected' {
     if (this.#attempt !== null) return 'connecting';
-    return this.#transport !== null ? 'connected' : 'disconnected';
+    return this.#stream !== null ? 'connected' : 'disconnected';
   }
 
   connect(): void {
@@ -57,7 +59,8 @@ export class StreamConnector implements Connector {
 
   disconnect(): void {
     if (this.#attempt !== null) this.#attempt.abort();
-    else this.#transport?.loseConnection();
+    else if (this.#transport !== null) this.#transport.loseConnection();
+    else void this.#stream?.close();
   }
 
   getDestination(): Address {
@@ -83,9 +86,11 @@ export class StreamConnector implements Connector {
 
   #connected(stream: IOStream): void {
     const lost = (reason: Reason): void => {
+      this.#stream = null;
       this.#transport = null;
       this.#tell(() => this.#factory.clientConnectionLost(this, reason));
     };
+    this.#stream = stream;
     try {
       const protocol = this.#factory.buildProtocol(stream.remote);
       // Refused: it is lost as every connection is.
