@@ -102,9 +102,13 @@ export class LineFramer extends BoundedFramer {
    */
   #search(input: Buffer, start: number, end: number): number {
     const { bytes, fallbacks } = this.#delimiter;
+    const first = bytes[0];
     let matched = this.#matched;
     let at = start;
     while (at < end && matched < bytes.length) {
+      // Most bytes are of no delimiter.
+      if (matched === 0) while (at < end && input[at] !== first) at++;
+      if (at === end) break;
       const byte = input[at++];
       while (matched > 0 && byte !== bytes[matched]) {
         matched = fallbacks[matched] ?? 0;
