@@ -50,6 +50,15 @@ function namesIn(cell: string): { readonly name: string; readonly isBare: boolea
   );
 }
 
+/** A test, with the files of test/support that it calls. */
+function withSupport(path: string): string {
+  const test = read(path);
+  const supports = [...test.matchAll(/from '[./]+\/support\/([\w-]+\.ts)'/g)].map(
+    ([, file]) => `test/support/${file}`,
+  );
+  return [test, ...supports.map(read)].join('\n');
+}
+
 /** What the package exports, types included. */
 async function exported(): Promise<Set<string>> {
   const names = new Set<string>();
@@ -90,6 +99,18 @@ for (const document of DOCUMENTS)
           if (!new RegExp(`\\b${name}\\b`).test(code)) absent.push(`${row.theirs}: ${name}`);
       }
       assert.equal(absent, []);
+    });
+
+    test('names beside what is ours a test that speaks of it', () => {
+      const untested: string[] = [];
+      for (const row of rows) {
+        const tests = linksTo('test', row).map(withSupport).join('\n');
+        const names = namesIn(row.ours);
+        if (tests === '' || names.length === 0) continue;
+        if (!names.some(({ name }) => new RegExp(`\\b${name}\\b`).test(tests)))
+          untested.push(`${row.theirs}: ${row.ours}`);
+      }
+      assert.equal(untested, []);
     });
 
     test('names no class or function that the package does not export', async () => {
