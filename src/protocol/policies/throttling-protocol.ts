@@ -97,7 +97,7 @@ export class ThrottlingProtocol extends ProtocolWrapper implements ThrottledRead
     }
     if (this.#isDone) return;
     const size = sizeOf(data);
-    const admitted = this.bytesHeld > 0 ? 0 : writes.admit(size);
+    const admitted = writes.admit(size);
     if (admitted === size) {
       super.write(data);
     } else if (this.bytesHeld > maxHeldBytes) {

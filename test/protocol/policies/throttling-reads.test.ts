@@ -60,6 +60,7 @@ suite('throttled reading', (test) => {
       await factory.last.told(() => factory.last.text.length === 11 * KiB);
       factory.last.transport.abortConnection();
       await factory.last.lost();
+      assert.is(loop.metrics().timers, 0);
       const second = host.open(throttling);
       void second.write('.');
       const protocol = factory.last;

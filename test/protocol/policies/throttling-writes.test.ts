@@ -104,6 +104,18 @@ suite('throttled writing', (test) => {
     });
   });
 
+  test('lets nothing overtake what is held', async (context) => {
+    const { host, factory, throttling } = throttled(context);
+    await host.run(async () => {
+      const peer = host.open(throttling);
+      factory.last.transport.write('a'.repeat(KiB + 100));
+      // As many as there are by now, and could leave.
+      await host.pass(PERIOD_MS / 2);
+      factory.last.transport.write('b');
+      assert.is(String(await peer.readBytes(KiB + 101)), `${'a'.repeat(KiB + 100)}b`);
+    });
+  });
+
   test('holds a copy of what it is given', async (context) => {
     const { host, factory, throttling } = throttled(context);
     await host.run(async () => {
@@ -124,6 +136,17 @@ suite('throttled writing', (test) => {
       const [first = 0, second = 0] = peers.map((peer) => peer.bytesRead);
       assert.ok(Math.abs(first - second) <= 16 * KiB, `${first} and ${second}`);
       assert.ok(first + second >= 41 * KiB && first + second <= 42 * KiB, `${first} and ${second}`);
+    });
+  });
+
+  test('serves as many of those who wait at a time as it can', async (context) => {
+    const host = new SimHost(context);
+    const factory = new Remembering(() => new Noting());
+    const throttling = new ThrottlingFactory(factory, { writeLimit: 100_000, burstMs: 0, loop: host.loop });
+    await host.run(async () => {
+      const peers = Array.from({ length: 90 }, () => host.open(throttling));
+      for (const { transport } of factory.built) transport.write(Buffer.alloc(100));
+      isAbout(await host.timeOf(() => Promise.all(peers.map((peer) => peer.readBytes(100)))), 50);
     });
   });
 
@@ -278,6 +301,7 @@ suite('producers of throttled connections', (test) => {
       peer.abort();
       await factory.last.lost();
       assert.equal(producer.calls, ['pause', 'stop']);
+      assert.is(host.loop.metrics().timers, 0);
     });
   });
 
@@ -323,7 +347,7 @@ suite('producers of throttled connections', (test) => {
 class Securing extends Noting {
   override connectionMade(): void {
     super.connectionMade();
-    this.transport.write('220 ready\n'.padStart(4 * KiB));
+    this.transport.write('220 ready\n'.padStart(8 * KiB));
     this.transport.startTls({ server: true, ...localhost });
     this.transport.write('secret');
   }

@@ -231,6 +231,17 @@ suite('a wrapping factory', (test) => {
     assert.equal(factory.calls, ['start', 'stop']);
   });
 
+  test('that is stopped already takes no port from another of the same factory', () => {
+    const factory = new Remembering(() => new Noting());
+    const stopped = new WrappingFactory(factory);
+    const listening = new WrappingFactory(factory);
+    listening.doStart();
+    stopped.doStop();
+    assert.is(factory.numPorts, 1);
+    listening.doStop();
+    assert.equal(factory.calls, ['start', 'stop']);
+  });
+
   test('says what is no factory', () => {
     // @ts-expect-error: a class is none
     assert.throws(() => new WrappingFactory(Noting), /wrappedFactory must be a Factory, not \[class Noting/);
