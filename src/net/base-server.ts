@@ -99,7 +99,7 @@ export abstract class BaseServer {
     try {
       await waitFor(this.loop, arrival.promise, options, 'a request');
     } catch (error) {
-      // Another turn than this one may have brought it: then it is served.
+      // It may have come in the turn in which the time was over: then it is being served.
       if (this.#arrival === arrival) {
         this.#rest();
         if (!(error instanceof TimeoutError)) throw error;
