@@ -40,6 +40,7 @@ suitePerStream('protocols', protocolKinds, (test, kind) => {
   test('deliver all that was written before loseConnection(), and nothing after it', (context) =>
     withProtocols(kind, context, pairOf(), async ({ left, right }) => {
       const { transport } = left;
+      assert.not.ok(transport.disconnecting);
       transport.write('<');
       transport.write(Buffer.alloc(4 * MiB, '.'));
       transport.write('>');
@@ -51,7 +52,8 @@ suitePerStream('protocols', protocolKinds, (test, kind) => {
       transport.loseConnection();
       await right.whenLost();
       await left.whenLost();
-      assert.not.ok(transport.disconnecting);
+      assert.ok(transport.disconnecting);
+      assert.ok(right.transport.disconnecting);
       assert.is(right.text.length, 4 * MiB + 2);
       assert.ok(right.text.endsWith('.>'));
       assert.is(left.story, 'connectionMade connectionLost');
@@ -229,8 +231,7 @@ suitePerStream('protocols that are half open', protocolKinds, (test, kind) => {
       left.transport.write('GET');
       left.transport.loseWriteConnection();
       await left.whenLost();
-      assert.is(left.text.length, 10 * MiB);
-      assert.is(left.text.replace(/(.)\1*/g, '$1'), '0123456789');
+      assert.ok(left.text === [...'0123456789'].map((digit) => digit.repeat(MiB)).join(''));
       assert.instance(await right.whenLost(), ConnectionDone);
     }));
 
