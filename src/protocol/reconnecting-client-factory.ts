@@ -1,6 +1,7 @@
 import { checkMilliseconds, invalidArgument } from '../arguments.ts';
-import type { TimerHandle } from '../timer.ts';
+import { AbortError } from '../errors.ts';
 import { ClientFactory, type Connector } from './client-factory.ts';
+import { PendingRetry } from './pending-retry.ts';
 import type { Reason } from './reasons.ts';
 
 /**
@@ -24,15 +25,18 @@ export class ReconnectingClientFactory extends ClientFactory {
   #retries = 0;
   #stopped = false;
   /** Those that connect, are connected, or wait until they do. */
-  readonly #connectors = new Map<Connector, TimerHandle | null>();
+  readonly #connectors = new Map<Connector, PendingRetry | null>();
 
   override startedConnecting(connector: Connector): void {
     this.#stopped = false;
+    this.#connectors.get(connector)?.cancel();
     this.#connectors.set(connector, null);
   }
 
-  override clientConnectionFailed(connector: Connector, _reason: Error): void {
-    this.retry(connector);
+  /** An attempt that was given up, by `stopConnecting()` or its signal, is not made again. */
+  override clientConnectionFailed(connector: Connector, reason: Error): void {
+    if (reason instanceof AbortError) this.#connectors.delete(connector);
+    else this.retry(connector);
   }
 
   override clientConnectionLost(connector: Connector, _reason: Reason): void {
@@ -52,25 +56,29 @@ export class ReconnectingClientFactory extends ClientFactory {
     }
     const delayMs = this.#nextDelay();
     this.#retries++;
-    this.#cancel(connector);
     // Its port stays counted: the factory starts and stops once, however often it connects.
     this.doStart();
-    const timer = connector.loop.callLater(delayMs, () => {
+    this.#connectors.get(connector)?.cancel();
+    const begin = (): void => {
       this.#connectors.set(connector, null);
       try {
         connector.connect();
       } finally {
         this.doStop();
       }
-    });
-    this.#connectors.set(connector, timer);
+    };
+    const calledOff = (): void => {
+      this.#connectors.delete(connector);
+      this.doStop();
+    };
+    this.#connectors.set(connector, new PendingRetry(connector.loop, delayMs, begin, calledOff));
   }
 
   /** Connects no more: an attempt that waits is off, one that is under way is given up. A connection goes on. */
   stopTrying(): void {
     this.#stopped = true;
     for (const connector of [...this.#connectors.keys()]) {
-      this.#cancel(connector);
+      this.#connectors.get(connector)?.cancel();
       if (connector.state === 'connecting') connector.stopConnecting();
       else if (connector.state === 'disconnected') this.#connectors.delete(connector);
     }
@@ -80,15 +88,6 @@ export class ReconnectingClientFactory extends ClientFactory {
   resetDelay(): void {
     this.#delayMs = null;
     this.#retries = 0;
-  }
-
-  /** Takes the attempt back for which `connector` waits. */
-  #cancel(connector: Connector): void {
-    const timer = this.#connectors.get(connector);
-    if (timer == null) return;
-    this.#connectors.set(connector, null);
-    timer.cancel();
-    this.doStop();
   }
 
   #nextDelay(): number {

@@ -1,6 +1,7 @@
 import { type Address, toAddress } from '../address.ts';
 import { invalidArgument } from '../arguments.ts';
-import { IOLoopError } from '../errors.ts';
+import { isPromise } from '../entry-runner.ts';
+import { AbortError, IOLoopError } from '../errors.ts';
 import type { IOLoop } from '../ioloop.ts';
 import { checkTarget } from '../stream/dial.ts';
 import { type ConnectOptions, type ConnectTarget, IOStream } from '../stream/io-stream.ts';
@@ -48,8 +49,14 @@ export class StreamConnector implements Connector {
     if (!this.#counted) this.#factory.doStart();
     this.#counted = true;
     this.#attempt = attempt;
+    try {
+      this.#factory.startedConnecting(this);
+    } catch (error) {
+      this.#attempt = null;
+      this.#done();
+      throw error;
+    }
     void this.#try(attempt);
-    this.#factory.startedConnecting(this);
   }
 
   stopConnecting(): void {
@@ -75,6 +82,11 @@ export class StreamConnector implements Connector {
     let stream: IOStream;
     try {
       stream = await IOStream.connect(this.#target, { ...this.#options, loop: this.loop, signal: either });
+      if (either.aborted) {
+        // Just when it was connected.
+        stream.abort();
+        throw new AbortError(either.reason);
+      }
     } catch (error) {
       this.#attempt = null;
       this.#tell(() => this.#factory.clientConnectionFailed(this, toError(error)));
@@ -103,19 +115,24 @@ export class StreamConnector implements Connector {
   }
 
   /** Tells the factory how it ended, which may connect anew; if it does not, that was all. */
-  #tell(report: () => void): void {
+  #tell(report: () => unknown): void {
     try {
-      report();
+      const told = report();
+      if (isPromise(told)) told.then(undefined, (error: unknown) => this.loop.scheduler.caught(error));
     } catch (error) {
       this.loop.scheduler.caught(error);
     }
     if (this.state !== 'disconnected') return;
-    this.#counted = false;
     try {
-      this.#factory.doStop();
+      this.#done();
     } catch (error) {
       this.loop.scheduler.caught(error);
     }
+  }
+
+  #done(): void {
+    this.#counted = false;
+    this.#factory.doStop();
   }
 }
 
