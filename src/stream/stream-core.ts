@@ -572,7 +572,8 @@ export abstract class StreamCore<Self> {
   /** @internal A listener threw: that ends this stream, and nothing else. */
   listenerFailed(error: unknown): void {
     this.report(error);
-    this.beginClose(error instanceof Error ? error : null);
+    const cause = error instanceof Error ? error : new Error('a listener threw no Error', { cause: error });
+    this.beginClose(cause);
   }
 
   // ---- deadlines

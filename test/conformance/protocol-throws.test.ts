@@ -82,6 +82,21 @@ suitePerStream('what a protocol throws', protocolKinds, (test, kind) => {
   }
 });
 
+suitePerStream('what a protocol throws that is no Error', protocolKinds, (test, kind) => {
+  test('is the cause of a failure, and goes to onError as it is', (context) => {
+    const protocols = reacting(pairOf(), 'dataReceived', () => {
+      throw 'no Error';
+    });
+    return withProtocols(kind, context, protocols, async ({ left, right, errors }) => {
+      left.transport.write('x');
+      const reason = await right.whenLost();
+      assert.instance(reason, ConnectionLost);
+      assert.is(reason.cause instanceof Error && reason.cause.cause, 'no Error');
+      assert.equal(errors, ['no Error']);
+    });
+  });
+});
+
 suitePerStream('a protocol', protocolKinds, (test, kind) => {
   for (const [call, cause] of CAUSES)
     for (const end of ['loseConnection', 'abortConnection'] as const)

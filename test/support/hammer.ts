@@ -1,11 +1,11 @@
 import * as assert from 'uvu/assert';
 
-import type { IOLoop } from '../../src/index.ts';
 import { Protocol } from '../../src/protocol/protocol.ts';
 import { ConnectionDone, type Reason } from '../../src/protocol/reasons.ts';
-import type { Producer } from '../../src/protocol/transport.ts';
 import type { StartTlsOptions } from '../../src/stream/io-stream.ts';
 import type { TimerHandle } from '../../src/timer.ts';
+import { HammerProducer } from './hammer-producer.ts';
+import type { HammerRun } from './hammer-run.ts';
 import type { Random } from './random.ts';
 
 /** The bytes of every direction begin with its connection's number, and go on with this, again and again. */
@@ -25,43 +25,6 @@ const NUMBER_LENGTH = 4;
 
 /** How a side ends its connection, or does what ends it. */
 export type End = 'lose' | 'abort' | 'end' | 'throw';
-
-/** What the sides of one run share. */
-export class HammerRun {
-  /** Its onError is told what `thrown` has, each once, and nothing else. */
-  readonly loop: IOLoop;
-  /** How long most connections live before somebody ends them. */
-  readonly lifetimeMs = 12;
-  /** Errors that were thrown, each its own, until onError has heard of them. */
-  readonly thrown: Set<Error> = new Set();
-  /** What else onError has heard: checks that failed, errors that it heard before. */
-  readonly failures: unknown[] = [];
-  /** Clients that connect or are connected, and sides that are connected. */
-  open = 0;
-  /** Sides that ever were. */
-  connected = 0;
-  #wake: () => void = () => {};
-
-  constructor(makeLoop: (onError: (error: unknown) => void) => IOLoop) {
-    this.loop = makeLoop(this.onError);
-  }
-
-  /** Is told what protocols throw. */
-  readonly onError = (error: unknown): void => {
-    if (!(error instanceof Error && this.thrown.delete(error))) this.failures.push(error);
-  };
-
-  /** One of the open is so no more. */
-  closed(): void {
-    this.open--;
-    this.#wake();
-  }
-
-  /** Waits, without a turn of the loop, until no more than `most` are open. */
-  async untilOpen(most: number): Promise<void> {
-    while (this.open > most) await new Promise<void>((resolve) => (this.#wake = resolve));
-  }
-}
 
 /** One end of a connection that does as `random` says, and checks all that it is told. */
 export class HammerSide extends Protocol {
@@ -279,56 +242,5 @@ export class HammerSide extends Protocol {
 export class HalfOpenHammerSide extends HammerSide {
   override readConnectionLost(): void | Promise<void> {
     return this.react();
-  }
-}
-
-/** Makes some pieces for a side, by itself or when it is asked. */
-class HammerProducer implements Producer {
-  done = false;
-  readonly #side: HammerSide;
-  readonly #streaming: boolean;
-  readonly #throws: boolean;
-  #pieces: number;
-  #paused = false;
-
-  constructor(side: HammerSide, streaming: boolean, pieces: number, throws: boolean) {
-    this.#side = side;
-    this.#streaming = streaming;
-    this.#pieces = pieces;
-    this.#throws = throws;
-  }
-
-  /** Whether it was told neither to stop nor to wait. */
-  get isReady(): boolean {
-    return !this.done && !this.#paused;
-  }
-
-  pauseProducing(): void {
-    assert.not.ok(this.done, 'paused although it is done');
-    this.#paused = true;
-  }
-
-  resumeProducing(): void {
-    assert.not.ok(this.done, 'resumed although it is done');
-    this.#paused = false;
-    do {
-      if (this.#pieces-- <= 0) {
-        this.done = true;
-        this.#side.transport.unregisterProducer();
-        return;
-      }
-      if (this.#throws && this.#pieces === 0) this.#side.fail();
-      this.#side.send(30_000);
-    } while (this.#streaming && !this.#paused && !this.done);
-  }
-
-  stopProducing(): void {
-    assert.not.ok(this.done, 'stopped although it is done');
-    this.done = true;
-  }
-
-  /** The connection is: it was told so, if it was not done. */
-  isOver(): void {
-    assert.ok(this.done, 'the connection is over, and its producer was not told');
   }
 }
