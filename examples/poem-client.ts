@@ -95,7 +95,7 @@ async function main(): Promise<void> {
   });
   const places = positionals.map(parsePlace);
   if (places.length === 0) throw new TypeError('which servers? [HOST:]PORT ...');
-  await using loop = new IOLoop();
+  const loop = IOLoop.current();
   const startedMs = loop.time();
   const elapsed = (): string => `${(loop.time() - startedMs).toFixed(0)} ms`;
   const downloads = places.map(async (place) => {

@@ -104,6 +104,8 @@ suite('examples/chat-room.ts', { limitMs: 30_000 }, (test) => {
       ada.send(`${flood}round ${round}\n`);
       await ada.heard(`Ada: round ${round}\n`);
     }
+    const [, queued] = /Deaf left: the connection was lost: (\d+) bytes/.exec(ada.text) ?? [];
+    assert.ok(Number(queued) < 2 * 1024 * 1024, `${queued} bytes`);
     assert.is(await room.end(), '');
   });
 });
