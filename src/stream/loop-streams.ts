@@ -72,7 +72,9 @@ export class LoopStreams implements LoopPart, WheelEntry {
   #settled: (LiveStream | null)[] | null = null;
   #count = 0;
   readonly #spareInputs: ReadBuffer[] = [];
-  readonly #spareQueues: WriteQueue[] = [];
+  // The first of them are spare: an array that is emptied gives its memory up.
+  readonly #queues: WriteQueue[] = [];
+  #spareQueues = 0;
   readonly #held = new Set<LiveStream>();
   /** Those who connect, to be told that the loop ends. */
   readonly #connecting = new Set<AbortController>();
@@ -180,12 +182,13 @@ export class LoopStreams implements LoopPart, WheelEntry {
 
   /** An empty queue. */
   takeQueue(): WriteQueue {
-    return this.#spareQueues.pop() ?? new WriteQueue();
+    if (this.#spareQueues === 0) return new WriteQueue();
+    return this.#queues[--this.#spareQueues] ?? new WriteQueue();
   }
 
   /** An empty queue, which its stream has given up. */
   returnQueue(queue: WriteQueue): void {
-    if (this.#spareQueues.length < MAX_SPARE) this.#spareQueues.push(queue);
+    if (this.#spareQueues < MAX_SPARE) this.#queues[this.#spareQueues++] = queue;
   }
 
   /** Whether `stream` may receive; if not, it will when there is memory again. */
