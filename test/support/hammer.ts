@@ -184,11 +184,14 @@ export class HammerSide extends Protocol {
     const ended = this.ends.length > 0;
     switch (this.#random.below(14)) {
       case 0:
-        return this.#end('lose');
+        this.#end('lose');
+        return;
       case 1:
-        return this.#end('abort');
+        this.#end('abort');
+        return;
       case 2:
-        return this.#end('end');
+        this.#end('end');
+        return;
       case 3:
         if (!ended) this.send(this.#random.below(20) === 0 ? MOST_AT_ONCE : 200_000);
         return;
