@@ -31,6 +31,14 @@ export class Protocol {
     return this.connectionMade();
   }
 
+  /**
+   * Bytes that it was given and keeps for later: `startTls()` is refused while there are any. For receivers of
+   * one's own to override, so that nothing plain is taken for what came encrypted.
+   */
+  get bytesUnread(): number {
+    return 0;
+  }
+
   /** There is a connection: the first call. */
   connectionMade(): void {}
 

@@ -223,6 +223,9 @@ export class StreamTransport implements Transport {
     if (this.#isDone || this.#stream.closed) return;
     if (this.#handshake !== null || this.#stream.encrypted)
       throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the connection is encrypted, or about to be');
+    const { bytesUnread } = this.#protocol;
+    if (bytesUnread > 0)
+      throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', `${bytesUnread} bytes of plaintext are unread`);
     const plain = this.#stream;
     plain.onData(null);
     plain.onEnd(null);
@@ -233,7 +236,7 @@ export class StreamTransport implements Transport {
       this.#producerWaits = true;
       if (this.#streaming) this.#call(() => this.#producer?.pauseProducing());
     }
-    plain.startTls(options).then(
+    plain.startTls({ ...options, timeoutMs: options.timeoutMs ?? HANDSHAKE_TIMEOUT_MS }).then(
       (secured) => this.#secured(plain, secured),
       (error: Error) => this.#notSecured(plain, error),
     );
@@ -246,6 +249,7 @@ export class StreamTransport implements Transport {
     this.#handshake = null;
     this.#stream = stream;
     this.#listen();
+    if (stream.closed) return;
     for (const data of written) void stream.write(data);
     if (this.#paused) stream.pause();
     this.#call(() => this.#protocol.handshakeCompleted?.());
@@ -303,6 +307,8 @@ export class StreamTransport implements Transport {
   }
 }
 
+/** How long a handshake may take where nobody says: as long as a server's own. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** What most connections end with: one for all, since it says the same of each. */
 const DONE = new ConnectionDone();
 

@@ -45,9 +45,12 @@ export interface Transport extends Producer, Consumer {
   /** Sends what was written, then ends our half; what comes is received. */
   loseWriteConnection(): void;
   /**
-   * Shakes hands: what is written from now on leaves encrypted. A handshake that fails ends the connection.
-   * Bytes that have come and were not given to the protocol yet are refused, as they may have been put there
-   * to be taken for what came encrypted.
+   * Shakes hands: what is written from now on leaves encrypted. A handshake that fails, or takes more than
+   * `timeoutMs` (10,000), ends the connection. Bytes that have come and were not given to the protocol yet are
+   * refused, as they may have been put there to be taken for what came encrypted.
+   *
+   * @throws `ERR_IOLOOP_INVALID_STATE`: the protocol has {@link Protocol.bytesUnread} (STARTTLS injection,
+   *   CVE-2011-0411), or the connection is encrypted already.
    */
   startTls(options: StartTlsOptions): void;
   /** Our end. Once the connection is over it throws `ERR_IOLOOP_STREAM_CLOSED`, unless it was asked before. */

@@ -44,6 +44,10 @@ export class ProtocolWrapper extends Protocol implements Transport {
     return this.wrappedProtocol.makeConnection(this);
   }
 
+  override get bytesUnread(): number {
+    return this.wrappedProtocol.bytesUnread;
+  }
+
   /** Passes on what the wrapped protocol returns: a promise is the transport's to wait for. */
   override dataReceived(data: Buffer): unknown {
     return this.wrappedProtocol.dataReceived(data);

@@ -1,6 +1,5 @@
 import type { Buffer } from 'node:buffer';
 import { isPromise } from '../../entry-runner.ts';
-import { IOLoopError } from '../../errors.ts';
 import type { StartTlsOptions } from '../../stream/io-stream.ts';
 import type { Framer } from '../framing/framer.ts';
 import { Protocol } from '../protocol.ts';
@@ -64,18 +63,13 @@ export abstract class FramedProtocol<F extends Framer> extends Protocol implemen
     this.transport.stopProducing();
   }
 
-  /**
-   * Secures the connection, as the transport's does, which must not be used in its place: that does not know
-   * what was received and not given out yet.
-   *
-   * @throws `ERR_IOLOOP_INVALID_STATE` when there is such: it came as plaintext, and might have been put
-   *   there to be taken for what came encrypted (STARTTLS injection, CVE-2011-0411). Thrown by a frame's
-   *   method, it ends the connection.
-   */
+  /** What was received and not given out: it came as plaintext, so that `startTls()` is refused meanwhile. */
+  override get bytesUnread(): number {
+    return this.framer.bytesBuffered;
+  }
+
+  /** Secures the connection, as the transport's does. What that throws in a frame's method ends the connection. */
   startTls(options: StartTlsOptions): void {
-    const { bytesBuffered } = this.framer;
-    if (bytesBuffered > 0)
-      throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', `${bytesBuffered} bytes of plaintext are unread`);
     this.transport.startTls(options);
   }
 
