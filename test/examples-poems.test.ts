@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 
 import { runFile } from './support/child.ts';
@@ -52,7 +53,7 @@ suite('examples/poem-server.ts', { limitMs: 30_000 }, (test) => {
     for (const port of server.ports) await isFree(port, defer);
   });
 
-  test('ends when those have heard it out who listen, and misses nobody who has left', async ({ defer }) => {
+  test('has those who listen hear it out before it ends, and tells who has left', async ({ defer }) => {
     const server = await startPoems(defer, 3, '--pause-ms=200');
     const [, , port = 0] = server.ports;
     const [stays, leaves] = [knock(port, defer), knock(port, defer)];
@@ -97,7 +98,7 @@ suite('examples/poem-server.ts', { limitMs: 30_000 }, (test) => {
   });
 
   test('names a poem that there is not, and listens to nobody then', async () => {
-    const wind = example('poems/wind').pathname.replace(/ts$/, 'txt');
+    const wind = fileURLToPath(new URL('../examples/poems/wind.txt', import.meta.url));
     const missing = await runFile(example('poem-server'), { args: ['--port=0', wind, '/not/there.txt'] });
     assert.match(missing.stderr, /^ENOENT: .*'\/not\/there.txt'\n$/);
     const mute = await runFile(example('poem-server'), { args: ['--bytes=0'] });
