@@ -116,12 +116,12 @@ export class StreamTransport implements Transport {
       return;
     this.#producerWaits = true;
     if (this.#streaming) this.#call(() => producer.pauseProducing());
-    const room = this.#streaming ? written : stream.flush();
+    const goOn = (): void => this.#goOn(producer);
+    // One piece a turn: a peer that takes all at once is not to keep others waiting.
+    const goOnNext = (): unknown => this.#stream.closed || stream.loop.addCallback(goOn);
     // A failure is the stream's, which tells it.
-    room.then(
-      () => this.#goOn(producer),
-      () => {},
-    );
+    if (this.#streaming) written.then(goOn, () => {});
+    else stream.flush().then(goOnNext, () => {});
   }
 
   #goOn(producer: Producer): void {

@@ -89,6 +89,24 @@ suitePerStream('producers', protocolKinds, (test, kind) => {
       assert.equal([producer.resumed, producer.paused, producer.stopped], [21, 0, 0]);
     }));
 
+  test('that are pulled make one piece a turn, however fast it leaves', (context) =>
+    withProtocols(kind, context, pairOf(), async ({ loop, left, right }) => {
+      const turns: number[] = [];
+      const resumeProducing = (): void => {
+        turns.push(loop.metrics().turns);
+        left.transport.write('x');
+        if (turns.length === 30) left.transport.unregisterProducer();
+      };
+      left.transport.registerProducer(
+        { resumeProducing, pauseProducing: neverCalled, stopProducing: neverCalled },
+        false,
+      );
+      left.transport.loseConnection();
+      await right.whenLost();
+      assert.is(right.text.length, 30);
+      assert.is(new Set(turns).size, 30, `turns ${turns}`);
+    }));
+
   test('keep a connection that is being lost until they are unregistered', (context) =>
     withProtocols(kind, context, pairOf(), async (pair) => {
       const { loop, left, right } = pair;
