@@ -24,6 +24,8 @@ export async function waitFor<T>(
 ): Promise<T> {
   const { signal, timeoutMs = Number.POSITIVE_INFINITY } = options ?? {};
   if (signal === undefined && timeoutMs === Number.POSITIVE_INFINITY) return promise;
+  // Where the waiting does not even begin, nobody hears how it ends.
+  promise.catch(() => {});
   if (signal?.aborted) throw new AbortError(signal.reason);
   const { promise: ended, reject } = deferred<never>();
   const onAbort = (): void => reject(new AbortError(signal?.reason));

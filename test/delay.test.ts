@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert';
 
 import { deferred } from '../src/deferred.ts';
-import { delay, IOLoop, IOLoopError, TimeoutError, timeout } from '../src/index.ts';
+import { AbortError, delay, IOLoop, IOLoopError, TimeoutError, timeout } from '../src/index.ts';
 import { runSource } from './support/child.ts';
 import { simNetwork } from './support/sim.ts';
 import { suite } from './support/suite.ts';
@@ -103,7 +103,13 @@ suite('delay() and timeout()', (test) => {
     process.on('unhandledRejection', listener);
     const late = deferred<never>();
     assert.ok((await rejection(timeout(late.promise, 0, { loop }))) instanceof TimeoutError);
+    assert.ok(
+      (await rejection(timeout(late.promise, 0, { loop, signal: AbortSignal.abort() }))) instanceof
+        AbortError,
+    );
     late.reject(new Error('too late'));
+    const neverAwaited = Promise.reject(new Error('not waited for'));
+    await rejection(timeout(neverAwaited, 0, { loop, signal: AbortSignal.abort() }));
     await new Promise((resolve) => setImmediate(resolve));
     process.off('unhandledRejection', listener);
     assert.equal(unhandled, []);
