@@ -286,6 +286,11 @@ export class StreamTransport implements Transport {
     if (!this.#lost) this.#stream.setOption('SO_KEEPALIVE', on);
   }
 
+  /** @internal */
+  protocolFailed(error: unknown): void {
+    this.#stream.listenerFailed(error);
+  }
+
   // ---- listening
 
   #listen(): void {

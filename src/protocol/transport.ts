@@ -61,6 +61,11 @@ export interface Transport extends Producer, Consumer {
   setTcpNoDelay(on: boolean): void;
   /** Whether the kernel probes a silent peer (SO_KEEPALIVE), after its own two hours (tcp(7)). */
   setTcpKeepAlive(on: boolean): void;
+  /**
+   * @internal What a method of the protocol threw that was called by the protocol itself, on behalf of the peer:
+   * ends the connection as a throw in a call of the transport's does.
+   */
+  protocolFailed?(error: unknown): void;
   /** Whether the connection is ending or over: by {@link loseConnection}, {@link abortConnection}, or lost. */
   readonly disconnecting: boolean;
 }

@@ -156,6 +156,25 @@ suitePerBackend('line receiver', (test) => {
     assert.equal(protocol.told, ['one', 'lost']);
   });
 
+  for (const kind of ['throws', 'rejects with'] as const)
+    test(`ends with what a line ${kind} that came when somebody resumed it`, async (context) => {
+      const { protocol, left, loop, errors } = await receiveBy(new Lines(), context);
+      protocol.onLine = () => protocol.pauseProducing();
+      await left.write('one\r\ntwo\r\nthree\r\n');
+      await turnsUntil(loop, () => protocol.told.length > 0);
+      const failure = new Error('no such line');
+      protocol.onLine = () => {
+        if (kind === 'throws') throw failure;
+        return Promise.reject(failure);
+      };
+      loop.addCallback(() => void protocol.resumeProducing());
+      const reason = await protocol.whenLost();
+      assert.instance(reason, ConnectionLost);
+      assert.is(reason.cause, failure);
+      assert.equal(errors, [failure]);
+      assert.equal(protocol.told, ['one', 'two', 'lost']);
+    });
+
   for (const [how, Expected] of [
     ['transport.loseConnection', ConnectionDone],
     ['transport.abortConnection', ConnectionAborted],

@@ -120,6 +120,13 @@ export class ProtocolWrapper extends Protocol implements Transport {
     this.transport.setTcpKeepAlive(on);
   }
 
+  /** @internal */
+  protocolFailed(error: unknown): void {
+    const { transport } = this;
+    if (transport.protocolFailed === undefined) throw error;
+    transport.protocolFailed(error);
+  }
+
   get disconnecting(): boolean {
     return this.transport.disconnecting;
   }

@@ -47,12 +47,17 @@ export abstract class FramedProtocol<F extends Framer> extends Protocol implemen
 
   /**
    * Ends {@link pauseProducing}: frames that are complete come before it returns, up to one that has a promise
-   * returned. That, and what comes of those behind it, is what it returns then.
+   * returned. What it returns then settles when that has, and those behind it. It neither throws nor rejects: what
+   * a frame's method throws ends this connection, whoever has called.
    */
   resumeProducing(): void | Promise<void> {
     this.#isPaused = false;
     this.transport.resumeProducing();
-    if (this.#promised === null) this.#goOn();
+    try {
+      if (this.#promised === null) this.#goOn();
+    } catch (error) {
+      this.#fail(error);
+    }
     if (this.#waiting !== null) return this.#waiting;
   }
 
@@ -81,13 +86,25 @@ export abstract class FramedProtocol<F extends Framer> extends Protocol implemen
     this.#waiting ??= this.#wait();
   }
 
+  /** Never rejects: nobody else may wait for it who would hear of that. */
   async #wait(): Promise<void> {
-    while (this.#promised !== null) {
-      await this.#promised;
-      this.#promised = null;
-      if (!this.#isPaused) this.#goOn();
+    try {
+      while (this.#promised !== null) {
+        await this.#promised;
+        this.#promised = null;
+        if (!this.#isPaused) this.#goOn();
+      }
+      this.#waiting = null;
+    } catch (error) {
+      this.#fail(error);
     }
-    this.#waiting = null;
+  }
+
+  /** Ends the connection with what a frame's method threw. */
+  #fail(error: unknown): void {
+    const { transport } = this;
+    if (transport.protocolFailed === undefined) throw error;
+    transport.protocolFailed(error);
   }
 
   #goOn(): void {
