@@ -51,6 +51,8 @@ export class FileSender implements Producer {
     if (typeof source === 'number') checkFd(source, 'source');
     else if (typeof source !== 'string' && typeof source?.read !== 'function')
       throw invalidArgument('source', 'a path, a descriptor or a FileHandle', source);
+    for (const method of ['write', 'registerProducer', 'unregisterProducer'] as const)
+      checkFunction(consumer?.[method], `consumer.${method}`);
     if (transform !== undefined) checkFunction(transform, 'transform');
     if (this.#transfer !== null)
       throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the sender sends another file');

@@ -1,5 +1,6 @@
+import { invalidArgument } from '../arguments.ts';
 import { type StandardIOOptions, StandardIOStream } from '../stream/standard-io-stream.ts';
-import type { Protocol } from './protocol.ts';
+import { Protocol } from './protocol.ts';
 import { StreamTransport } from './stream-transport.ts';
 import type { Transport } from './transport.ts';
 
@@ -13,5 +14,6 @@ import type { Transport } from './transport.ts';
  * @throws SystemError EPERM: a directory; EBADF. `ERR_IOLOOP_INVALID_ARGUMENT`.
  */
 export function connectStandardIO(protocol: Protocol, options?: StandardIOOptions): Transport {
+  if (!(protocol instanceof Protocol)) throw invalidArgument('protocol', 'a Protocol', protocol);
   return StreamTransport.connect(new StandardIOStream(options), protocol);
 }

@@ -1,11 +1,11 @@
 import { Buffer } from 'node:buffer';
 import type { Address } from '../address.ts';
-import { checkFlag, checkOptions, invalidArgument } from '../arguments.ts';
+import { checkFlag, checkFunction, checkOptions, invalidArgument } from '../arguments.ts';
 import { isPromise } from '../entry-runner.ts';
 import { IOLoopError, LimitError } from '../errors.ts';
 import type { Bytes } from '../stream/base-stream.ts';
 import type { IOStream, StartTlsOptions } from '../stream/io-stream.ts';
-import type { Protocol } from './protocol.ts';
+import { Protocol } from './protocol.ts';
 import { ConnectionAborted, ConnectionDone, ConnectionLost, type Reason } from './reasons.ts';
 import type { Producer, Transport } from './transport.ts';
 
@@ -40,12 +40,15 @@ export class StreamTransport implements Transport {
    * What it throws goes to the owner of the stream, or else to `onError` of the loop, and ends the connection.
    *
    * @param onLost Called when the protocol was told that the connection is lost.
+   * @throws `ERR_IOLOOP_INVALID_ARGUMENT`: it is none, as a `buildProtocol()` may return that forgets to; the
+   *   stream is still the caller's.
    */
   static connect(
     stream: IOStream,
     protocol: Protocol,
     onLost: (reason: Reason) => void = () => {},
   ): StreamTransport {
+    if (!(protocol instanceof Protocol)) throw invalidArgument('protocol', 'a Protocol', protocol);
     const transport = new StreamTransport(stream, protocol, onLost);
     transport.#listen();
     transport.#call(() => protocol.makeConnection(transport));
@@ -83,8 +86,8 @@ export class StreamTransport implements Transport {
   }
 
   registerProducer(producer: Producer, streaming: boolean): void {
-    if (typeof producer?.resumeProducing !== 'function')
-      throw invalidArgument('producer', 'a Producer', producer);
+    for (const method of ['resumeProducing', 'pauseProducing', 'stopProducing'] as const)
+      checkFunction(producer?.[method], `producer.${method}`);
     checkFlag(streaming, 'streaming');
     if (this.#producer !== null)
       throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the transport has a producer already');
@@ -278,12 +281,13 @@ export class StreamTransport implements Transport {
   }
 
   setTcpNoDelay(on: boolean): void {
-    if (!this.#lost) this.#stream.setNoDelay(on);
+    checkFlag(on, 'on');
+    if (this.#stream.fd >= 0) this.#stream.setNoDelay(on);
   }
 
   setTcpKeepAlive(on: boolean): void {
     checkFlag(on, 'on');
-    if (!this.#lost) this.#stream.setOption('SO_KEEPALIVE', on);
+    if (this.#stream.fd >= 0) this.#stream.setOption('SO_KEEPALIVE', on);
   }
 
   /** @internal */

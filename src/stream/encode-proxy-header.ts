@@ -66,9 +66,15 @@ function ofSize(address: Address, size: number): Address {
 }
 
 function checkAddress(address: Address | null, name: string): asserts address is Address {
-  const isPath = address?.family === 'Unix' && Buffer.byteLength(address.path) <= 108;
-  if (isPath || (address !== null && 'port' in address && isIpLiteral(address.address))) return;
-  throw invalidArgument(name, 'an address, or a path of 108 bytes at most', address);
+  if (typeof address !== 'object' || address === null) throw invalidArgument(name, 'an address', address);
+  const isInet = 'port' in address && isIpLiteral(address.address);
+  if (isInet && (address.family === 'IPv6') === address.address.includes(':')) {
+    checkInteger(address.port, `${name}.port`, 0, 65_535);
+    return;
+  }
+  const isPath = 'path' in address && typeof address.path === 'string';
+  if (!isPath || Buffer.byteLength(address.path) > 108)
+    throw invalidArgument(name, 'an address, or a path of 108 bytes at most', address);
 }
 
 function detailsOf(options: ProxyHeaderOptions): ProxyDetails {
@@ -81,8 +87,12 @@ function detailsOf(options: ProxyHeaderOptions): ProxyDetails {
     ssl: ssl ?? null,
     tlvs: tlvs ?? [],
   };
-  if (details.uniqueId !== null && details.uniqueId.length > 128)
+  for (const name of ['alpn', 'authority', 'networkNamespace'] as const)
+    if (details[name] !== null && typeof details[name] !== 'string')
+      throw invalidArgument(`options.${name}`, 'a string', details[name]);
+  if (uniqueId != null && !(uniqueId instanceof Uint8Array && uniqueId.length <= 128))
     throw invalidArgument('options.uniqueId', '128 bytes at most', uniqueId);
+  if (!Array.isArray(details.tlvs)) throw invalidArgument('options.tlvs', 'an array', tlvs);
   for (const { type, value } of [...details.tlvs, ...(details.ssl?.tlvs ?? [])])
     if (!(Number.isInteger(type) && type >= 0 && type <= 255 && value.length <= MAX_LENGTH))
       throw invalidArgument('options.tlvs', 'types from 0 to 255 with 65,535 bytes at most', tlvs);

@@ -42,17 +42,16 @@ abstract class StreamClientEndpoint implements ClientEndpoint {
 
   async #connect(factory: Factory, options: ConnectOptions, done: () => void): Promise<Protocol> {
     const stream = await IOStream.connect(this.#target, options);
-    let protocol: Protocol | null;
     try {
-      protocol = factory.buildProtocol(stream.remote);
+      const protocol = factory.buildProtocol(stream.remote);
       if (protocol === null)
         throw new IOLoopError('ERR_IOLOOP_INVALID_STATE', 'the factory has refused the connection');
+      StreamTransport.connect(stream, protocol, done);
+      return protocol;
     } catch (error) {
       void stream.close();
       throw error;
     }
-    StreamTransport.connect(stream, protocol, done);
-    return protocol;
   }
 }
 

@@ -1,6 +1,7 @@
+import { checkFunction, invalidArgument } from '../../arguments.ts';
 import type { WaitOptions } from '../../ioloop.ts';
 import type { ListeningPort } from '../listening-port.ts';
-import { Factory, type Protocol } from '../protocol.ts';
+import { Factory, Protocol } from '../protocol.ts';
 
 /** Somewhere to listen, before anybody does. */
 export interface ServerEndpoint {
@@ -36,6 +37,8 @@ export async function connectProtocol<P extends Protocol>(
   protocol: P,
   options?: WaitOptions,
 ): Promise<P> {
+  checkFunction(endpoint?.connect, 'endpoint.connect');
+  if (!(protocol instanceof Protocol)) throw invalidArgument('protocol', 'a Protocol', protocol);
   await endpoint.connect(new SingleFactory(protocol), options);
   return protocol;
 }

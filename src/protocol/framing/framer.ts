@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { checkFunction, invalidArgument } from '../../arguments.ts';
+import { checkFunction, checkOptions, invalidArgument } from '../../arguments.ts';
 import { IOLoopError } from '../../errors.ts';
 import { GrowingBytes } from './growing-bytes.ts';
 
@@ -54,6 +54,7 @@ export abstract class Framer {
   #failed = false;
 
   protected constructor(options: FramerOptions | undefined) {
+    checkOptions(options);
     const { onFrame = nobody, onError = null } = options ?? {};
     checkFunction(onFrame, 'options.onFrame');
     if (onError !== null) checkFunction(onError, 'options.onError');

@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer';
+import { invalidArgument } from '../../arguments.ts';
 import { BoundedFramer, type BoundedFramerOptions } from './bounded-framer.ts';
 
 const ZERO = 0x30;
@@ -70,8 +71,9 @@ export class NetstringFramer extends BoundedFramer {
   }
 }
 
-/** `data` as a netstring; strings are UTF-8. */
+/** `data` as a netstring; strings are UTF-8. Throws `ERR_IOLOOP_INVALID_ARGUMENT`. */
 export function encodeNetstring(data: string | Uint8Array): Buffer {
   const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+  if (!(bytes instanceof Uint8Array)) throw invalidArgument('data', 'a string or a Uint8Array', data);
   return Buffer.concat([Buffer.from(`${bytes.length}:`), bytes, Buffer.of(COMMA)]);
 }

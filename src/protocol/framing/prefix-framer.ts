@@ -61,6 +61,7 @@ export function encodePrefix(length: number, size: PrefixSize): Buffer {
 /** `data` behind its length; strings are UTF-8. Throws as {@link encodePrefix} does. */
 export function encodePrefixed(data: string | Uint8Array, size: PrefixSize): Buffer {
   const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+  if (!(bytes instanceof Uint8Array)) throw invalidArgument('data', 'a string or a Uint8Array', data);
   return Buffer.concat([encodePrefix(bytes.length, size), bytes]);
 }
 
