@@ -48,14 +48,14 @@ export class ProtocolWrapper extends Protocol implements Transport {
     return this.wrappedProtocol.bytesUnread;
   }
 
-  /** Passes on what the wrapped protocol returns: a promise is the transport's to wait for. */
+  /** Passes on what the wrapped protocol returns, as all do: a promise is the transport's to wait for. */
   override dataReceived(data: Buffer): unknown {
     return this.wrappedProtocol.dataReceived(data);
   }
 
-  override connectionLost(reason: Reason): void {
+  override connectionLost(reason: Reason): unknown {
     this.factory.unregisterProtocol(this);
-    this.wrappedProtocol.connectionLost(reason);
+    return this.wrappedProtocol.connectionLost(reason);
   }
 
   // ---- the transport of the protocol above

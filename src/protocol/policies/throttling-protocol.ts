@@ -202,13 +202,15 @@ export class ThrottlingProtocol extends ProtocolWrapper implements ThrottledRead
     super.startTls(options);
   }
 
-  override connectionLost(reason: Reason): void {
+  override connectionLost(reason: Reason): unknown {
     this.#closing = true;
     this.#producer = null;
     this.#drop();
     this.#throttles.reads?.remove(this);
     const failure = this.#failure;
-    super.connectionLost(failure === null ? reason : new ConnectionLost(failure.message, { cause: failure }));
+    return super.connectionLost(
+      failure === null ? reason : new ConnectionLost(failure.message, { cause: failure }),
+    );
   }
 
   /** As a transport does whose protocol wants no half-open connection. */

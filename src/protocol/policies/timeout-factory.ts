@@ -65,10 +65,10 @@ export class TimeoutProtocol extends ProtocolWrapper {
     return super.dataReceived(data);
   }
 
-  override connectionLost(reason: Reason): void {
+  override connectionLost(reason: Reason): unknown {
     this.#idle.setTimeout(null);
     this.#producer = null;
-    super.connectionLost(reason);
+    return super.connectionLost(reason);
   }
 
   override write(data: Bytes): void {

@@ -58,12 +58,12 @@ export class TrafficLoggingProtocol extends ProtocolWrapper {
     super.write(data);
   }
 
-  override connectionLost(reason: Reason): void {
+  override connectionLost(reason: Reason): unknown {
     this.#log({ event: 'lost', reason });
     const writer = this.#writer;
     this.#writer = null;
     this.#try(() => writer?.end());
-    super.connectionLost(reason);
+    return super.connectionLost(reason);
   }
 
   #log(event: TrafficEvent): void {

@@ -6,6 +6,7 @@ import {
   LimitConnectionsByPeer,
   LimitTotalConnectionsFactory,
   listenTcp,
+  type Reason,
   ThrottlingFactory,
   TimeoutFactory,
   TrafficLoggingFactory,
@@ -126,6 +127,28 @@ async function misbehave(client: IOStream, random: Random): Promise<void> {
   }
   await client.whenClosed;
 }
+
+suite('what an async connectionLost rejects with', (test) => {
+  test('goes through all policies to onError', async (context) => {
+    const failure = new Error('rejected in connectionLost');
+    const errors: unknown[] = [];
+    const host = new SimHost(context, { onError: (error: unknown) => void errors.push(error) });
+    class Rejecting extends Noting {
+      override async connectionLost(reason: Reason): Promise<void> {
+        super.connectionLost(reason);
+        throw failure;
+      }
+    }
+    const factory = new Remembering(() => new Rejecting());
+    await host.run(async () => {
+      const peer = host.open(outermost(stack(factory, policies, host.loop)));
+      await peer.close();
+      await factory.last.lost();
+      await host.pass(1);
+    });
+    assert.equal(errors, [failure]);
+  });
+});
 
 suite('stacked policies', (test) => {
   test('work in any order', async (context) => {
