@@ -95,7 +95,8 @@ export function connectionServerSettings<
 /** One line, which names the client: what onError does by default. */
 export function printError(error: unknown, client: string): void {
   const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  console.error(`ioloop: the handler of ${client} failed: ${what.replaceAll('\n', ' ')}`);
+  // A peer may have chosen its own name, or what is said of it: neither is to steer a terminal.
+  console.error(`ioloop: the handler of ${client} failed: ${what}`.replace(/\p{Cc}+/gu, ' '));
 }
 
 function remoteOf(connection: { readonly remote: Address }): string {

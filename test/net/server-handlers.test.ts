@@ -208,12 +208,12 @@ suite('a server without onError', (test) => {
     const { stderr, code } = await runSource(`
       import { connect } from 'node:net';
       import { TCPServer } from './src/index.ts';
-      const server = new TCPServer(async () => { throw new TypeError('two\\nlines'); });
+      const server = new TCPServer(async () => { throw new TypeError('two\\r\\nlines \\x9b[2J'); });
       const { port } = await server.listen(0, '127.0.0.1');
       const client = connect(port, '127.0.0.1').resume();
       client.on('close', () => server.close());
     `);
-    assert.match(stderr, /^ioloop: the handler of 127\.0\.0\.1:\d+ failed: TypeError: two lines\n$/);
+    assert.match(stderr, /^ioloop: the handler of 127\.0\.0\.1:\d+ failed: TypeError: two lines {2}\[2J\n$/);
     assert.is(code, 0);
   });
 

@@ -59,7 +59,9 @@ export function writerOf(log: TrafficLog, onError: (error: unknown) => void): Tr
  */
 export function trafficLine(record: TrafficRecord): string {
   const when = new Date(record.timeMs).toISOString();
-  return `${when} ${record.id} ${record.address} ${record.event}${detailsOf(record)}\n`;
+  // The peer's own choice, where it is a path.
+  const address = escaped(Buffer.from(record.address.toString()));
+  return `${when} ${record.id} ${address} ${record.event}${detailsOf(record)}\n`;
 }
 
 function detailsOf(record: TrafficRecord): string {

@@ -1,6 +1,6 @@
 import { PassThrough, Writable } from 'node:stream';
 import * as assert from 'uvu/assert';
-
+import { toAddress } from '../../../src/address.ts';
 import {
   type LoggedConnection,
   type TrafficLog,
@@ -105,6 +105,11 @@ suite('a log of traffic', (test) => {
     assert.is(
       trafficLine({ ...record, data }),
       '1970-01-01T00:00:00.000Z 7 192.0.2.1:4711 received 13 "a\\"\\\\\\r\\n\\t\\x1b[2J\\x00\\x9b\\xff"\n',
+    );
+    const address = toAddress({ path: '/a\n\x1b[2J' });
+    assert.is(
+      trafficLine({ id: 7, address, timeMs: 0, event: 'made' }),
+      '1970-01-01T00:00:00.000Z 7 /a\\n\\x1b[2J made\n',
     );
   });
 });
