@@ -1,19 +1,20 @@
 /**
- * The gate: `npm test [-- pattern ...] [--backend=poll] [--ignore=pattern] [--long]`.
+ * The gate: `npm test [-- pattern ...] [--backend=poll] [--ignore=pattern] [--jobs=n] [--long]`.
  *
- * Runs the suites once per backend, reads uvu's totals and fails unless every test that was declared ran
+ * Runs the suites once per backend, two runs at a time where there are two cores, reads uvu's totals and fails unless every test that was declared ran
  * and passed. uvu's exit code alone says little: it is 0 when a `before` hook throws, when a suite forgets
  * `run` and when an `.only` is left in. A run that falls silent is killed and the test it was in is named.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parse } from 'uvu/parse';
 
 import { IOLoop } from '../src/index.ts';
 import { root } from './support/child.ts';
+import { Outputs } from './support/outputs.ts';
 import { timeScale } from './support/within.ts';
 
 /** What one run came to. `complaints` are failures that no test stands for. */
@@ -23,8 +24,11 @@ interface Outcome {
   readonly complaints: readonly string[];
 }
 
+/** One process of uvu. */
 interface Plan {
   readonly backend: string;
+  /** Of the files, where those of a backend are run in parts. */
+  readonly part: string;
   readonly dir: string;
   readonly pattern: string;
   /** Patterns of files that this run leaves out. */
@@ -46,6 +50,11 @@ const backendIndependent = [
  * addon of its own, and both are directories of their own.
  */
 const fixtures = '^(gate|ci|faults)/';
+/** Parts that take about as long as each other: by what their files are left out. */
+const parts: readonly (readonly [string, string])[] = [
+  ['', '^(?!(conformance|datagram|net|protocol|stream)(/|$))'],
+  [', the rest', '^(conformance|datagram|net|protocol|stream)/'],
+];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -53,6 +62,7 @@ const { values, positionals } = parseArgs({
     backend: { type: 'string', multiple: true },
     dir: { type: 'string', default: 'test' },
     ignore: { type: 'string', multiple: true, default: [] },
+    jobs: { type: 'string', default: String(Math.min(2, availableParallelism())) },
     long: { type: 'boolean', default: false },
     'silence-ms': { type: 'string' },
   },
@@ -65,14 +75,20 @@ function plans(): Plan[] {
   const pattern = `(${positionals.join('|')}).*\\.test\\.ts$`;
   const silenceMs = Number(values['silence-ms'] ?? (long ? 1_800_000 : 90_000)) * timeScale;
   const always = [fixtures, ...(long ? [] : ['^long/']), ...unwanted];
-  return backends.map((backend, index) => {
-    const ignore = index === 0 ? always : [...always, ...backendIndependent];
-    return { backend, dir, pattern, ignore, long, silenceMs };
+  return backends.flatMap((backend, index) => {
+    const plan = { backend, part: '', dir, pattern, ignore: always, long, silenceMs };
+    if (index > 0) return [{ ...plan, ignore: [...always, ...backendIndependent] }];
+    if (dir !== 'test' || values.jobs === '1') return [plan];
+    return parts.map(([part, others]) => ({ ...plan, part, ignore: [...always, others] }));
   });
 }
 
-/** Runs uvu, passes its output on and keeps it; kills its whole process group when it falls silent. */
-async function runUvu(plan: Plan, progressFile: string): Promise<{ output: string; end: string | null }> {
+/** Runs uvu, passes its output on by `show` and keeps it; kills its whole process group when it falls silent. */
+async function runUvu(
+  plan: Plan,
+  progressFile: string,
+  show: (text: string) => void,
+): Promise<{ output: string; end: string | null }> {
   const ignore = plan.ignore.map((pattern) => `--ignore=${pattern}`);
   const uvu = ['node_modules/uvu/bin.js', plan.dir, plan.pattern, '--no-color', ...ignore];
   const child = spawn(process.execPath, ['--import', 'tsx', '--expose-gc', ...uvu], {
@@ -103,7 +119,7 @@ async function runUvu(plan: Plan, progressFile: string): Promise<{ output: strin
   let output = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     output += text;
-    process.stdout.write(text);
+    show(text);
     watchdog.refresh();
   });
   const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
@@ -135,16 +151,16 @@ function silentFiles(output: string, files: readonly string[]): string[] {
   });
 }
 
-async function execute(plan: Plan): Promise<Outcome> {
+async function execute(plan: Plan, show: (text: string) => void): Promise<Outcome> {
   const { suites } = await parse(join(root, plan.dir), plan.pattern, { ignore: [...plan.ignore] });
   const files = suites.map(({ name }) => name);
   if (files.length === 0) return { passed: 0, failed: 0, complaints: [] };
 
-  console.log(`\n== ${plan.backend}: ${files.length} files`);
+  show(`\n== ${plan.backend}${plan.part}: ${files.length} files\n`);
   const directory = mkdtempSync(join(tmpdir(), 'ioloop-test-'));
   try {
     const progressFile = join(directory, 'test');
-    const { output, end } = await runUvu(plan, progressFile);
+    const { output, end } = await runUvu(plan, progressFile, show);
     const totals = readTotals(output);
     const complaints: string[] = [];
     if (totals === null) {
@@ -173,12 +189,19 @@ function lastTest(progressFile: string): string {
 async function main(): Promise<void> {
   let passed = 0;
   let failed = 0;
-  for (const plan of plans()) {
-    const outcome = await execute(plan);
-    passed += outcome.passed;
-    failed += outcome.failed + outcome.complaints.length;
-    for (const complaint of outcome.complaints) console.log(`FAIL ${plan.backend}: ${complaint}`);
-  }
+  const outputs = new Outputs();
+  const waiting = plans().map((plan) => ({ plan, output: outputs.next() }));
+  const work = async (): Promise<void> => {
+    for (let task = waiting.shift(); task !== undefined; task = waiting.shift()) {
+      const { plan, output } = task;
+      const outcome = await execute(plan, (text) => output.write(text));
+      passed += outcome.passed;
+      failed += outcome.failed + outcome.complaints.length;
+      for (const complaint of outcome.complaints) output.write(`FAIL ${plan.backend}: ${complaint}\n`);
+      output.end();
+    }
+  };
+  await Promise.all(Array.from({ length: Math.max(1, Number(values.jobs)) }, work));
   if (passed + failed === 0) console.log('FAIL no test ran');
   console.log(`${passed} passed, ${failed} failed`);
   process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
