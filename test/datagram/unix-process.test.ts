@@ -141,7 +141,7 @@ suite('a process with Unix sockets that keep borders', { limitMs: 30_000 }, (tes
 
   for (const pair of ['SeqpacketSocket.pair', 'UnixDatagramSocket.pair'])
     test(`loses descriptors that it has no room for, and says so: ${pair}()`, async (context) => {
-      const { stdout, stderr } = await endOf(start(context, '', scarce(pair), 64));
+      const { stdout, stderr } = await endOf(start(context, '', scarce(pair), 512));
       const [first, second, room]: [unknown[], unknown[], number] = JSON.parse(stdout || '[[], [], 0]');
       const [, received] = first;
       // Two places, and those that Node has given back since.

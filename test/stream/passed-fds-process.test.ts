@@ -88,7 +88,7 @@ if (process.platform === 'linux')
     });
 
     test('find no place in a full table: EMFILE, and those that did are closed', async () => {
-      const { stdout, stderr, code } = await runSource(fullTable(nameOf('full-table')), { openFiles: 64 });
+      const { stdout, stderr, code } = await runSource(fullTable(nameOf('full-table')), { openFiles: 512 });
       assert.is(code, 0, stderr);
       assert.equal(JSON.parse(stdout), ['EMFILE', 'recvmsg', true, true]);
     });
