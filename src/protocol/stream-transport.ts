@@ -164,9 +164,9 @@ export class StreamTransport implements Transport {
   }
 
   loseConnection(): void {
-    if (this.#disconnecting || this.#lost) return;
+    if (this.#lost) return;
     this.#disconnecting = true;
-    if (this.#producer === null) this.#close();
+    if (this.#producer === null || isOver(this.#producer)) this.unregisterProducer();
     else this.pauseProducing();
   }
 
@@ -320,6 +320,11 @@ export class StreamTransport implements Transport {
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** What most connections end with: one for all, since it says the same of each. */
 const DONE = new ConnectionDone();
+
+/** Whether `producer` is a transport that receives nothing any more: this one, or another that it goes along with. */
+function isOver(producer: Producer): boolean {
+  return 'disconnecting' in producer && producer.disconnecting === true;
+}
 
 function copyOf(data: Bytes): Bytes {
   if (typeof data === 'string') return data;

@@ -37,7 +37,7 @@ export interface Transport extends Producer, Consumer {
   writeSequence(data: Iterable<Uint8Array>): void;
   /**
    * Sends what was written, then closes; nothing is received any more. A producer that is registered goes
-   * on until it is unregistered.
+   * on until it is unregistered, unless it is a transport that is {@link disconnecting} as well.
    */
   loseConnection(): void;
   /** Resets the connection, and drops what was written. */

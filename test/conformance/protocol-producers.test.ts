@@ -124,6 +124,19 @@ suitePerStream('producers', protocolKinds, (test, kind) => {
       assert.is(right.text, 'its own');
     }));
 
+  test('that are transports hold no connection that is to be lost when they are to be, too', (context) =>
+    withProtocols(kind, context, pairOf(), async ({ left, right }) => {
+      // An echo at its own pace, and what Twisted's port forwarder does to the other side.
+      right.react = (call) => call === 'dataReceived' && right.transport.loseConnection();
+      left.transport.registerProducer(left.transport, true);
+      right.transport.registerProducer(left.transport, true);
+      left.transport.write('bye');
+      left.transport.loseConnection();
+      assert.instance(await right.whenLost(), ConnectionDone);
+      assert.instance(await left.whenLost(), ConnectionDone);
+      assert.is(right.text, 'bye');
+    }));
+
   for (const end of ['abortConnection', 'peer', 'throw'] as const)
     test(`are stopped once when the connection is over: ${end}`, (context) =>
       withProtocols(kind, context, pairOf(), async (pair) => {

@@ -18,6 +18,12 @@ export class ThrottledProducer implements Producer {
     this.#tell();
   }
 
+  /** Of a transport: whether it makes nothing any more. */
+  get disconnecting(): boolean {
+    const producer = this.#producer;
+    return 'disconnecting' in producer && producer.disconnecting === true;
+  }
+
   /** Nobody takes any more of it. */
   get stopped(): boolean {
     return this.#stopped;
