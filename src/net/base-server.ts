@@ -40,6 +40,8 @@ interface Arrival {
 export abstract class BaseServer {
   /** @internal */
   readonly loop: IOLoop;
+  /** @internal Called when it stops, be it with its loop. */
+  onStop: (() => void) | null = null;
   readonly #ended = deferred();
   readonly #services: ServiceTimer;
   #arrival: Deferred<Arrival> | null = null;
@@ -131,6 +133,7 @@ export abstract class BaseServer {
     this.stopListening();
     this.#arrival?.reject(new IOLoopError('ERR_IOLOOP_CLOSED', 'the server has stopped'));
     this.#arrival = null;
+    this.onStop?.();
   }
 
   /**

@@ -17,6 +17,7 @@ export class FactoryPort implements ListeningPort {
     this.#factory = factory;
     this.#server = server;
     this.#host = host;
+    server.onStop = () => this.#stopped();
   }
 
   /**
@@ -52,15 +53,10 @@ export class FactoryPort implements ListeningPort {
 
   async stopListening(): Promise<void> {
     this.#server.stop();
-    if (!this.#listens) return;
-    this.#listens = false;
-    this.#factory.doStop();
   }
 
   async close(options?: { graceMs?: number | undefined }): Promise<void> {
-    const closed = this.#server.close(options);
-    await this.stopListening();
-    await closed;
+    await this.#server.close(options);
   }
 
   get connections(): number {
@@ -79,6 +75,17 @@ export class FactoryPort implements ListeningPort {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** The factory is told once, however the port came to its end. */
+  #stopped(): void {
+    if (!this.#listens) return;
+    this.#listens = false;
+    try {
+      this.#factory.doStop();
+    } catch (error) {
+      this.#server.onError(error);
+    }
   }
 }
 

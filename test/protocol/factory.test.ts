@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 import { toAddress } from '../../src/address.ts';
-import { Factory, IOLoopError, listenTcp, Protocol } from '../../src/index.ts';
+import { Factory, IOLoop, IOLoopError, listenTcp, Protocol } from '../../src/index.ts';
 import { RecorderFactory } from '../support/factories.ts';
 import { suite } from '../support/suite.ts';
 
@@ -46,6 +46,29 @@ suite('a factory', (test) => {
     const again = await listenTcp(0, factory, { loop, interface: '127.0.0.1' });
     await again.close();
     assert.equal(factory.told, ['start', 'stop', 'start', 'stop']);
+  });
+
+  test('is stopped when the loop of its port ends', async () => {
+    const loop = new IOLoop({ current: false });
+    const factory = new RecorderFactory();
+    await listenTcp(0, factory, { loop, interface: '127.0.0.1' });
+    await loop.close();
+    assert.equal(factory.told, ['start', 'stop']);
+  });
+
+  test('that throws when it is stopped stops its port all the same', async () => {
+    const errors: unknown[] = [];
+    const loop = new IOLoop({ current: false, onError: (error) => errors.push(error) });
+    const factory = new Factory();
+    const failure = new Error('the stop failed');
+    factory.stopFactory = () => {
+      throw failure;
+    };
+    const port = await listenTcp(0, factory, { loop, interface: '127.0.0.1' });
+    await port.stopListening();
+    await loop.close();
+    assert.equal(errors, [failure]);
+    assert.is(factory.numPorts, 0);
   });
 
   test('is not stopped by more stops than there were starts', () => {
