@@ -1,4 +1,4 @@
-import { checkMilliseconds, invalidArgument } from '../arguments.ts';
+import { checkDuration, invalidArgument } from '../arguments.ts';
 import { AbortError } from '../errors.ts';
 import { ClientFactory, type Connector } from './client-factory.ts';
 import { PendingRetry } from './pending-retry.ts';
@@ -91,8 +91,8 @@ export class ReconnectingClientFactory extends ClientFactory {
   }
 
   #nextDelay(): number {
-    checkMilliseconds(this.initialDelayMs, 'initialDelayMs');
-    checkMilliseconds(this.maxDelayMs, 'maxDelayMs');
+    checkDuration(this.initialDelayMs, 'initialDelayMs');
+    checkDuration(this.maxDelayMs, 'maxDelayMs');
     if (!(this.factor >= 1)) throw invalidArgument('factor', 'a number from 1', this.factor);
     if (!(this.jitter >= 0 && this.jitter <= 1))
       throw invalidArgument('jitter', 'a number from 0 to 1', this.jitter);

@@ -7,6 +7,7 @@ import type { Bytes } from '../stream/base-stream.ts';
 import type { IOStream, StartTlsOptions } from '../stream/io-stream.ts';
 import { Protocol } from './protocol.ts';
 import { ConnectionAborted, ConnectionDone, ConnectionLost, type Reason } from './reasons.ts';
+import { RegisteredProducer } from './registered-producer.ts';
 import type { Producer, Transport } from './transport.ts';
 
 /** The connection of a protocol, over a stream. */
@@ -15,11 +16,7 @@ export class StreamTransport implements Transport {
   readonly #onLost: (reason: Reason) => void;
   #stream: IOStream;
   #host: Address | null = null;
-  #producer: Producer | null = null;
-  /** Of the producer: pushes, or is asked for each piece. */
-  #streaming = false;
-  /** The producer was told to wait, and is told to go on when there is room. */
-  #producerWaits = false;
+  #producer: RegisteredProducer | null = null;
   #disconnecting = false;
   #lost = false;
   #paused = false;
@@ -64,7 +61,7 @@ export class StreamTransport implements Transport {
       return;
     }
     const written = this.#stream.write(data);
-    if (this.#producer !== null) this.#produced(this.#producer, written);
+    this.#producer?.wrote(this.#stream, written);
   }
 
   writeSequence(data: Iterable<Uint8Array>): void {
@@ -95,49 +92,21 @@ export class StreamTransport implements Transport {
       this.#call(() => producer.stopProducing());
       return;
     }
-    this.#producer = producer;
-    this.#streaming = streaming;
-    this.#producerWaits = this.#handshake !== null;
-    if (!this.#producerWaits) this.#begin(producer);
-    else if (streaming) this.#call(() => producer.pauseProducing());
+    this.#producer = new RegisteredProducer(producer, streaming, (method) => this.#call(method));
+    if (this.#handshake === null) this.#producer.begin();
+    else this.#producer.hold();
   }
 
   unregisterProducer(): void {
+    this.#producer?.forget();
     this.#producer = null;
     if (this.#disconnecting) this.#close();
   }
 
-  /** A pull producer is asked for its first piece; a push producer tells when it has one. */
-  #begin(producer: Producer): void {
-    if (!this.#streaming) this.#call(() => producer.resumeProducing());
-  }
-
-  /** Its producer has written: that waits until there is room, or is asked for more when all has left. */
-  #produced(producer: Producer, written: Promise<void>): void {
-    const stream = this.#stream;
-    if (this.#producerWaits || (this.#streaming && stream.bytesQueued <= stream.settings.highWaterMark))
-      return;
-    this.#producerWaits = true;
-    if (this.#streaming) this.#call(() => producer.pauseProducing());
-    const goOn = (): void => this.#goOn(producer);
-    // One piece a turn: a peer that takes all at once is not to keep others waiting.
-    const goOnNext = (): unknown => this.#stream.closed || stream.loop.addCallback(goOn);
-    // A failure is the stream's, which tells it.
-    if (this.#streaming) written.then(goOn, () => {});
-    else stream.flush().then(goOnNext, () => {});
-  }
-
-  #goOn(producer: Producer): void {
-    if (this.#producer !== producer || !this.#producerWaits || this.#stream.closed) return;
-    this.#producerWaits = false;
-    this.#call(() => producer.resumeProducing());
-  }
-
-  /** Nobody will take what its producer makes. */
   #stopProducer(): void {
     const producer = this.#producer;
     this.#producer = null;
-    if (producer !== null) this.#call(() => producer.stopProducing());
+    producer?.stop();
   }
 
   // ---- reading
@@ -166,7 +135,7 @@ export class StreamTransport implements Transport {
   loseConnection(): void {
     if (this.#lost) return;
     this.#disconnecting = true;
-    if (this.#producer === null || isOver(this.#producer)) this.unregisterProducer();
+    if (this.#producer === null || this.#producer.isOver) this.unregisterProducer();
     else this.pauseProducing();
   }
 
@@ -235,10 +204,7 @@ export class StreamTransport implements Transport {
     plain.onClose(null);
     if (this.#paused) plain.resume();
     this.#handshake = [];
-    if (this.#producer !== null && !this.#producerWaits) {
-      this.#producerWaits = true;
-      if (this.#streaming) this.#call(() => this.#producer?.pauseProducing());
-    }
+    this.#producer?.hold();
     plain.startTls({ ...options, timeoutMs: options.timeoutMs ?? HANDSHAKE_TIMEOUT_MS }).then(
       (secured) => this.#secured(plain, secured),
       (error: Error) => this.#notSecured(plain, error),
@@ -256,8 +222,7 @@ export class StreamTransport implements Transport {
     for (const data of written) void stream.write(data);
     if (this.#paused) stream.pause();
     this.#call(() => this.#protocol.handshakeCompleted?.());
-    const producer = this.#producer;
-    if (producer !== null) this.#goOn(producer);
+    if (!stream.closed) this.#producer?.goOn();
     if (this.#endsAfterHandshake) this.loseWriteConnection();
     if (this.#isDone) this.#close();
   }
@@ -320,11 +285,6 @@ export class StreamTransport implements Transport {
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** What most connections end with: one for all, since it says the same of each. */
 const DONE = new ConnectionDone();
-
-/** Whether `producer` is a transport that receives nothing any more: this one, or another that it goes along with. */
-function isOver(producer: Producer): boolean {
-  return 'disconnecting' in producer && producer.disconnecting === true;
-}
 
 function copyOf(data: Bytes): Bytes {
   if (typeof data === 'string') return data;
