@@ -33,7 +33,8 @@ abstract class StreamClientEndpoint implements ClientEndpoint {
       }
     };
     try {
-      return await this.#connect(factory, { ...this.#options, ...options, loop }, done);
+      const { signal = this.#options.signal, timeoutMs = this.#options.timeoutMs } = options ?? {};
+      return await this.#connect(factory, { ...this.#options, signal, timeoutMs, loop }, done);
     } catch (error) {
       done();
       throw error;

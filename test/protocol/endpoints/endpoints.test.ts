@@ -214,7 +214,7 @@ for (const backend of IOLoop.backends)
       assert.ok(given instanceof Error && given.name === 'AbortError', String(given));
       const lookup = (): void => {};
       const slow = clientFromString('tcp:slow.example:80:timeout=0.02', { loop, lookup });
-      assert.ok((await rejection(slow.connect(factory))) instanceof TimeoutError);
+      assert.ok((await rejection(slow.connect(factory, { timeoutMs: undefined }))) instanceof TimeoutError);
       const patient = clientFromString('tcp:slow.example:80', { loop, lookup });
       assert.ok((await rejection(patient.connect(factory, { timeoutMs: 20 }))) instanceof TimeoutError);
       assert.equal(factory.calls, ['start', 'stop', 'start', 'stop', 'start', 'stop', 'start', 'stop']);
