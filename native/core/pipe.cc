@@ -8,7 +8,7 @@
 namespace ioloop {
 namespace {
 
-Status muteSigpipe([[maybe_unused]] int fd) noexcept {
+Status raiseNoSigpipe([[maybe_unused]] int fd) noexcept {
 #if defined(F_SETNOSIGPIPE)
   if (sys().fcntl(fd, F_SETNOSIGPIPE, 1) < 0) return lastError("fcntl");
 #endif
@@ -22,7 +22,7 @@ Result<int> adoptPipe(int fd) noexcept {
   if (sys().fstat(fd, &file) < 0) return lastError("fstat");
   if (!S_ISFIFO(file.st_mode) && !S_ISCHR(file.st_mode) && !S_ISSOCK(file.st_mode))
     return SysError{EPERM, "fstat"};
-  if (const Status muted = muteSigpipe(fd); !muted) return muted.error();
+  if (const Status muted = raiseNoSigpipe(fd); !muted) return muted.error();
   if (fd > STDERR_FILENO && sys().fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return lastError("fcntl");
   const int flags = sys().fcntl(fd, F_GETFL, 0);
   if (flags < 0) return lastError("fcntl");

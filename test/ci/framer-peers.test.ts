@@ -17,7 +17,7 @@ import {
   type Protocol,
 } from '../../src/index.ts';
 import { signal } from '../support/driven.ts';
-import { startPython } from '../support/peers.ts';
+import { startDebianPython } from '../support/peers.ts';
 import { ASYNCIO, FIXED, TORNADO, TWISTED } from '../support/python-framers.ts';
 import { portOf } from '../support/servers.ts';
 import { suite } from '../support/suite.ts';
@@ -245,7 +245,7 @@ for (const backend of IOLoop.backends)
       const { create, python, kind, most } = framing;
 
       test(`${name}: a server of theirs sends back those of a client of ours`, async ({ loop, defer }) => {
-        const server = startPython(defer, python, kind, 'server', '0', `${COUNT}`, `${most}`);
+        const server = startDebianPython(defer, python, kind, 'server', '0', `${COUNT}`, `${most}`);
         const [, port] = /serves at (\d+)\n/.exec(await server.said(/serves at \d+\n/)) ?? [];
         const { role, done } = ask(framesOf(framing));
         const lost = signal();
@@ -271,7 +271,7 @@ for (const backend of IOLoop.backends)
         const port = await listenTcp(0, factory, { loop, interface: '127.0.0.1' });
         defer(() => port.close({ graceMs: 0 }));
         const number = `${portOf(port.getHost())}`;
-        const client = startPython(defer, python, kind, 'client', number, `${COUNT}`, `${most}`);
+        const client = startDebianPython(defer, python, kind, 'client', number, `${COUNT}`, `${most}`);
         assert.is(await client.finish(), `${COUNT} came back\n`);
       });
     }

@@ -7,7 +7,7 @@ import {
   quoteStringArgument,
   serverFromString,
 } from '../../src/index.ts';
-import { startPython } from '../support/peers.ts';
+import { startDebianPython } from '../support/peers.ts';
 import { portOf } from '../support/servers.ts';
 import { suite } from '../support/suite.ts';
 import { within } from '../support/within.ts';
@@ -60,7 +60,7 @@ class Greeting extends Protocol {
 
 suite('descriptions of endpoints, as Twisted reads them', { limitMs: 30_000 }, (test) => {
   test('have the same arguments', async ({ defer }) => {
-    const peer = startPython(defer, PARSE, JSON.stringify(DESCRIPTIONS));
+    const peer = startDebianPython(defer, PARSE, JSON.stringify(DESCRIPTIONS));
     const theirs: unknown = JSON.parse(await within(LIMIT_MS, peer.finish(), 'the arguments'));
     const ours = DESCRIPTIONS.map((text) => {
       const description = new EndpointDescription(text);
@@ -80,7 +80,7 @@ suite('descriptions of endpoints, as Twisted reads them', { limitMs: 30_000 }, (
       Factory.forProtocol(Greeting),
     );
     defer(() => port.close({ graceMs: 0 }));
-    const peer = startPython(defer, CLIENT, `tcp:127.0.0.1:port=${portOf(port.getHost())}`);
+    const peer = startDebianPython(defer, CLIENT, `tcp:127.0.0.1:port=${portOf(port.getHost())}`);
     assert.is(await within(LIMIT_MS, peer.finish(), 'what it hears'), 'hello ConnectionDone\n');
   });
 });
