@@ -1,11 +1,12 @@
 import type { LookupFunction } from 'node:net';
 import type { InetAddress } from '../address.ts';
-import { checkBoolean, checkFunction, checkOptions } from '../arguments.ts';
+import { checkFunction, checkOptions } from '../arguments.ts';
 import type { DatagramBatch } from '../datagram/datagram-batch.ts';
 import { DatagramSocket } from '../datagram/datagram-socket.ts';
 import { type DatagramOptions, udpSettings } from '../datagram/udp-options.ts';
 import { type ServingOptions, startsServing } from './base-server.ts';
-import { bindAddresses, checkEndpoint } from './bind-addresses.ts';
+import { checkEndpoint } from './bind-addresses.ts';
+import { bindUdpSockets } from './bind-udp.ts';
 import { type DatagramServerOptions, datagramServerSettings } from './datagram-options.ts';
 import { UDPRequest } from './datagram-request.ts';
 import { type DatagramHandler, DatagramServer } from './datagram-server.ts';
@@ -60,11 +61,9 @@ export class UDPServer extends DatagramServer<DatagramBatch, DatagramSocket, UDP
     this.checkListening();
     checkEndpoint(port, host);
     const startServing = startsServing(options);
-    const { reuseAddress, reusePort, ipv6Only = false, lookup } = options ?? {};
-    checkBoolean(ipv6Only, 'options.ipv6Only');
-    const bind = (address: string, onPort: number, only: boolean): Promise<DatagramSocket> =>
-      this.#bind(address, onPort, { reuseAddress, reusePort, ipv6Only: only });
-    const sockets = await bindAddresses({ bind, portOf, release }, port, host, { ipv6Only, lookup });
+    const { reuseAddress, reusePort, ipv6Only, lookup } = options ?? {};
+    const places = { ...this.#options, reuseAddress, reusePort, ipv6Only };
+    const sockets = await bindUdpSockets(port, host, places, lookup);
     return this.listenOn(sockets, startServing);
   }
 
@@ -79,24 +78,4 @@ export class UDPServer extends DatagramServer<DatagramBatch, DatagramSocket, UDP
   protected override sourceOf(batch: DatagramBatch, i: number): InetAddress {
     return batch.source(i);
   }
-
-  async #bind(address: string, port: number, options: UDPListenOptions): Promise<DatagramSocket> {
-    const type = address.includes(':') ? 'udp6' : 'udp4';
-    const socket = new DatagramSocket({ ...this.#options, ...options, type });
-    try {
-      await socket.bind(port, address);
-      return socket;
-    } catch (error) {
-      release(socket);
-      throw error;
-    }
-  }
-}
-
-function portOf({ local }: DatagramSocket): number {
-  return local.port;
-}
-
-function release(socket: DatagramSocket): void {
-  void socket.close();
 }

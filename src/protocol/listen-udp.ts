@@ -1,10 +1,10 @@
 import { type InetAddress, toAddress } from '../address.ts';
-import { checkBoolean, checkFunction, checkInteger, checkOptions, invalidArgument } from '../arguments.ts';
+import { checkFunction, checkInteger, checkOptions, invalidArgument } from '../arguments.ts';
 import type { DatagramBatch } from '../datagram/datagram-batch.ts';
 import { DatagramSocket } from '../datagram/datagram-socket.ts';
 import type { DatagramOptions } from '../datagram/udp-options.ts';
 import { isIpLiteral } from '../ip-literal.ts';
-import { bindAddresses } from '../net/bind-addresses.ts';
+import { bindUdpSockets } from '../net/bind-udp.ts';
 import { DatagramPort } from './datagram-port.ts';
 import { DatagramProtocol } from './datagram-protocol.ts';
 import type { UdpTarget, UdpTransport } from './datagram-transport.ts';
@@ -34,13 +34,10 @@ export async function listenUdp(
 ): Promise<UdpTransport> {
   checkInteger(port, 'port', 0, 65_535);
   checkListening(protocol, options);
-  const { interface: host, ipv6Only = false } = options ?? {};
+  const { interface: host } = options ?? {};
   if (host !== undefined && (typeof host !== 'string' || !isIpLiteral(host)))
     throw invalidArgument('options.interface', 'an IP literal', host);
-  checkBoolean(ipv6Only, 'options.ipv6Only');
-  const bind = (address: string, onPort: number, only: boolean): Promise<DatagramSocket> =>
-    bindUdp(address, onPort, { ...options, ipv6Only: only });
-  const [socket] = await bindAddresses({ bind, portOf, release }, port, host, { ipv6Only });
+  const [socket] = await bindUdpSockets(port, host, { ...options });
   if (socket === undefined) throw invalidArgument('options.interface', 'an address', host);
   return UdpPort.open(socket, protocol, options?.onError);
 }
@@ -149,26 +146,6 @@ function checkListening(protocol: unknown, options: ListenUdpOptions | undefined
     throw invalidArgument('protocol', 'a DatagramProtocol', protocol);
   checkOptions(options);
   if (options?.onError !== undefined) checkFunction(options.onError, 'options.onError');
-}
-
-async function bindUdp(address: string, port: number, options: ListenUdpOptions): Promise<DatagramSocket> {
-  const type = address.includes(':') ? 'udp6' : 'udp4';
-  const socket = new DatagramSocket({ ...options, type });
-  try {
-    await socket.bind(port, address);
-    return socket;
-  } catch (error) {
-    release(socket);
-    throw error;
-  }
-}
-
-function portOf({ local }: DatagramSocket): number {
-  return local.port;
-}
-
-function release(socket: DatagramSocket): void {
-  void socket.close();
 }
 
 function membershipBy(networkInterface: string | undefined): { interface: string } | undefined {
